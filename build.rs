@@ -1,0 +1,28 @@
+//! How the freestanding program is linked: without start files or libc, position-independent, laid out by
+//! linker.ld. The arguments are for the program alone; the tests and the tool link as any other.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=linker.ld");
+    let linker_script = format!("{}/linker.ld", env("CARGO_MANIFEST_DIR"));
+    println!("cargo::rustc-link-arg-bins=-nostartfiles");
+    println!("cargo::rustc-link-arg-bins=-nostdlib");
+    println!("cargo::rustc-link-arg-bins=-static-pie");
+    let mut linker_arguments = vec![
+        format!("--script={linker_script}"),
+        "--no-dynamic-linker".into(),
+        "--no-eh-frame-hdr".into(),
+        "--build-id=none".into(),
+    ];
+    // The debug build keeps its symbols and sections for the debugger.
+    if env("PROFILE") == "release" {
+        linker_arguments.extend(["-z".into(), "nosectionheader".into()]);
+    }
+    for argument in linker_arguments {
+        println!("cargo::rustc-link-arg-bins=-Wl,{argument}");
+    }
+}
+
+fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name} for build scripts"))
+}

@@ -1,0 +1,77 @@
+//! What pause says, and how: one write a message, and none that could block or kill it.
+
+use crate::sys;
+use core::mem::offset_of;
+
+pub const VERSION: &[u8] = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const INTERRUPT: &[u8] = b"Shutting down, got signal: Interrupt\n";
+const TERMINATED: &[u8] = b"Shutting down, got signal: Terminated\n";
+const WARNING: &[u8] = b"Warning: pause should be the first process\n";
+const ERROR: &[u8] = b"Error: infinite loop terminated\n";
+
+/// The messages for stderr. One is named by the offset of its text, a small number that is loaded in three bytes
+/// where an address needs seven (9 bytes in all on x86_64).
+#[repr(C)]
+struct Messages {
+    interrupt: Message<{ INTERRUPT.len() }>,
+    gap: [u8; GAP],
+    terminated: Message<{ TERMINATED.len() }>,
+    warning: Message<{ WARNING.len() }>,
+    error: Message<{ ERROR.len() }>,
+}
+
+/// A text behind its length, so that one number names both.
+#[repr(C)]
+struct Message<const LENGTH: usize> {
+    length: u8,
+    text: [u8; LENGTH],
+}
+
+impl<const LENGTH: usize> Message<LENGTH> {
+    const fn new(text: &[u8]) -> Self {
+        assert!(LENGTH <= u8::MAX as usize);
+        Self { length: LENGTH as u8, text: *text.first_chunk().unwrap() }
+    }
+}
+
+static MESSAGES: Messages = Messages {
+    interrupt: Message::new(INTERRUPT),
+    gap: [0; GAP],
+    terminated: Message::new(TERMINATED),
+    warning: Message::new(WARNING),
+    error: Message::new(ERROR),
+};
+
+/// The two shutdown messages lie a multiple of the distance between their signal numbers apart, so that the signal
+/// number is turned into the message by a multiplication, without a comparison (7 bytes on x86_64).
+const SIGNAL_DISTANCE: usize = (sys::SIGTERM - sys::SIGINT) as usize;
+const GAP: usize = (1 + INTERRUPT.len()).next_multiple_of(SIGNAL_DISTANCE) - (1 + INTERRUPT.len());
+const STEP: u32 = ((offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE) as u32;
+
+/// Names a message by the offset of its text in `MESSAGES`.
+#[derive(Clone, Copy)]
+pub struct Offset(usize);
+
+pub const NOT_FIRST_PROCESS: Offset = Offset(offset_of!(Messages, warning.text));
+pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text));
+
+/// The message for SIGINT or SIGTERM; there is none for another signal.
+#[inline(always)]
+pub fn shutting_down(signal: u32) -> Offset {
+    const ORIGIN: u32 = offset_of!(Messages, interrupt.text) as u32;
+    Offset((signal * STEP + ORIGIN - sys::SIGINT * STEP) as usize)
+}
+
+/// Writes a message to stderr, or drops it where a write would block (a full pipe) or raise SIGPIPE (a broken one).
+#[inline(never)]
+pub fn tell(message: Offset) {
+    if sys::is_writable(sys::STDERR) {
+        // SAFETY: an `Offset` is made only above, from the place of a text in `MESSAGES`, so the text lies in it and
+        // the byte before is its length.
+        let text = unsafe {
+            let text = (&raw const MESSAGES).cast::<u8>().add(message.0);
+            core::slice::from_raw_parts(text, *text.sub(1) as usize)
+        };
+        sys::write(sys::STDERR, text);
+    }
+}

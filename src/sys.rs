@@ -1,0 +1,113 @@
+//! The system calls of pause, typed. There are no others: this list is its seccomp profile.
+
+use crate::arch::{self, nr, syscall0, syscall1, syscall3, syscall4};
+
+/// Signal numbers, the same on every architecture pause is built for (signal(7)).
+pub const SIGINT: u32 = 2;
+pub const SIGTERM: u32 = 15;
+pub const SIGCHLD: u32 = 17;
+
+/// The `sa_handler` that ignores a signal (the kernel's uapi/asm-generic/signal-defs.h).
+const SIG_IGN: usize = 1;
+
+pub const STDOUT: usize = 1;
+pub const STDERR: usize = 2;
+
+/// A disposition as rt_sigaction(2) takes it: the kernel's `struct sigaction`, not libc's.
+// Aligned as the stack is, it lies at the stack pointer and needs no offset (2 bytes on x86_64).
+#[repr(C, align(16))]
+pub struct Disposition {
+    handler: usize,
+    flags: usize,
+    restorer: arch::Restorer,
+    /// Blocked while the handler runs: every signal, so that the first one to arrive is the only one told of.
+    mask: u64,
+}
+
+impl Disposition {
+    #[inline(always)]
+    pub fn handle(handler: extern "C" fn(u32) -> !) -> Self {
+        Self { handler: handler as usize, flags: arch::HANDLER_FLAGS, restorer: arch::Restorer::uninit(), mask: !0 }
+    }
+
+    /// Turns this disposition into the ignoring of a signal, for which flags and mask mean nothing.
+    #[inline(always)]
+    pub fn ignore(&mut self) {
+        self.handler = SIG_IGN;
+    }
+}
+
+/// getpid(2).
+#[inline(always)]
+pub fn getpid() -> i32 {
+    // SAFETY: takes no arguments and touches no memory.
+    unsafe { syscall0(nr::GETPID) as i32 }
+}
+
+/// rt_sigaction(2); negative on failure.
+#[inline(always)]
+pub fn rt_sigaction(signal: u32, disposition: &Disposition) -> i32 {
+    let no_old_disposition = 0;
+    // SAFETY: the kernel reads one `struct sigaction` from a reference to one and, with a null third argument, writes
+    // nothing. The handler it installs has the handler's type and never returns, so it needs no restorer.
+    unsafe {
+        syscall4(
+            nr::RT_SIGACTION,
+            signal as usize,
+            &raw const *disposition as usize,
+            no_old_disposition,
+            size_of::<u64>(),
+        ) as i32
+    }
+}
+
+/// wait4(2) for any child, without waiting: the PID of one that was dead, 0 if none is, negative on failure.
+#[inline(always)]
+pub fn wait4_any() -> i32 {
+    const ANY_CHILD: usize = -1isize as usize;
+    const WNOHANG: usize = 1;
+    // SAFETY: with null for the status and the usage the kernel writes nothing.
+    unsafe { syscall4(nr::WAIT4, ANY_CHILD, 0, WNOHANG, 0) as i32 }
+}
+
+/// pause(2). It returns after a handler has returned, which ours never do, or if the call is denied.
+#[inline(always)]
+pub fn pause() {
+    // SAFETY: takes no arguments and touches no memory.
+    unsafe { syscall0(nr::PAUSE) };
+}
+
+/// Whether a write to `fd` would neither block nor fail, by poll(2): room, and somebody to read.
+#[inline(always)]
+pub fn is_writable(fd: usize) -> bool {
+    /// `struct pollfd`. The events are 16 bits and those that can be reported lie in the lower eight, read alone.
+    #[repr(C)]
+    struct PollFd {
+        fd: i32,
+        events: i16,
+        revents: i16,
+    }
+    const POLLOUT: i16 = 4;
+    let mut poll = PollFd { fd: fd as i32, events: POLLOUT, revents: 0 };
+    let (one, without_waiting) = (1, 0);
+    // SAFETY: the kernel reads and writes the one `struct pollfd` it is given, which is ours alone.
+    unsafe { syscall3(nr::POLL, &raw mut poll as usize, one, without_waiting) };
+    // POLLERR beside POLLOUT is a pipe nobody reads any more. Comparing one byte is a byte shorter.
+    poll.revents as u8 == POLLOUT as u8
+}
+
+/// write(2). What cannot be written is lost: there is nobody left to tell.
+#[inline(always)]
+pub fn write(fd: usize, bytes: &[u8]) {
+    // SAFETY: the kernel only reads, within the slice.
+    unsafe { syscall3(nr::WRITE, fd, bytes.as_ptr() as usize, bytes.len()) };
+}
+
+/// exit(2): this process has one thread, so the thread's end is the process's.
+#[inline(always)]
+pub fn exit(status: i32) -> ! {
+    // SAFETY: touches no memory.
+    unsafe { syscall1(nr::EXIT, status as usize) };
+    // Reached only under a seccomp filter that denies even exit.
+    loop {}
+}

@@ -1,0 +1,302 @@
+//! Runs pause from outside: alone, or as PID 1 of new namespaces under `unshare`, and watches it through /proc.
+//! What fails says which command it was, how it ended and what it printed.
+
+// Each file in tests/ is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use procfs::process::{ProcState, Process as ProcProcess, Status};
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+pub const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
+pub const WARNING: &str = "Warning: pause should be the first process\n";
+pub const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
+pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
+pub const ERROR: &str = "Error: infinite loop terminated\n";
+
+/// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
+pub fn shipped() -> &'static Path {
+    static SHIPPED: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = build_shipped();
+        assert!(path.is_file(), "no file to test at {path:?}");
+        path
+    });
+    &SHIPPED
+}
+
+fn build_shipped() -> PathBuf {
+    match std::env::var_os("PAUSE_UNDER_TEST") {
+        Some(path) => path.into(),
+        None => {
+            let output = Command::new(env!("CARGO"))
+                .args(["xtask", "build", "--platform", "linux/amd64"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .stderr(Stdio::inherit())
+                .output()
+                .expect("cargo runs");
+            assert!(output.status.success(), "`cargo xtask build` failed: {}", output.status);
+            String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
+        }
+    }
+}
+
+/// The debug build, which behaves the same.
+pub fn debug() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_pause"))
+}
+
+/// `program` as an ordinary process, its output kept.
+pub fn alone(program: &Path) -> Command {
+    kept(Command::new(program))
+}
+
+/// `program` as PID 1 of new user, PID, network, IPC, UTS and mount namespaces, its output kept.
+pub fn sandboxed(program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--pid", "--net", "--ipc", "--uts", "--mount"]);
+    command.args(["--fork", "--kill-child", "--"]).arg(program);
+    kept(command)
+}
+
+fn kept(mut command: Command) -> Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command that ends by itself.
+pub fn finish(mut command: Command) -> Ended {
+    let child = spawn(&mut command);
+    end(&command, child)
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
+}
+
+fn end(command: &Command, mut child: Child) -> Ended {
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("waitable") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().ok();
+            panic!("{command:?} has not ended after {PATIENCE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    Ended { command: format!("{command:?}"), status, stdout: rest(child.stdout), stderr: rest(child.stderr) }
+}
+
+fn rest(stream: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes).expect("readable");
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A command that has ended.
+pub struct Ended {
+    command: String,
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Asserts how it exited and everything it printed.
+    #[track_caller]
+    pub fn exited(&self, code: i32, stdout: &str, stderr: &str) {
+        let as_expected = (self.status.code(), &*self.stdout, &*self.stderr) == (Some(code), stdout, stderr);
+        assert!(as_expected, "expected exit {code}, stdout {stdout:?}, stderr {stderr:?}, but\n{self}");
+    }
+
+    /// Asserts that a signal ended it.
+    #[track_caller]
+    pub fn was_killed_by(&self, signal: i32) {
+        assert_eq!(self.status.signal(), Some(signal), "expected death by signal {signal}, but\n{self}");
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(
+            f,
+            "command: {}\nstatus: {}\nstdout: {:?}\nstderr: {:?}",
+            self.command, self.status, self.stdout, self.stderr
+        )
+    }
+}
+
+/// A running pause, found asleep. Dropped, it is killed.
+pub struct Pause {
+    command: Command,
+    child: Option<Child>,
+    /// The PID of pause itself, as seen from here.
+    pub pid: Pid,
+}
+
+impl Pause {
+    /// Starts the shipped file as PID 1 of new namespaces.
+    pub fn first() -> Self {
+        Self::start(sandboxed(shipped()))
+    }
+
+    /// Starts a command made by [`alone`] or [`sandboxed`] and waits until pause sleeps.
+    pub fn start(mut command: Command) -> Self {
+        let child = spawn(&mut command);
+        let is_sandboxed = command.get_program() == "unshare";
+        let mut pause = Self { pid: pid_of(&child), command, child: Some(child) };
+        pause.wait_until("pause to sleep", |pause| {
+            if is_sandboxed && pause.pid == pid_of(pause.child.as_ref().unwrap()) {
+                if let Some(&first) = children(pause.pid).first() {
+                    pause.pid = first;
+                }
+                return false;
+            }
+            is_asleep(pause.pid)
+        });
+        pause
+    }
+
+    /// Waits until `condition` holds, and fails if it does not in time or if pause ends meanwhile.
+    #[track_caller]
+    pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(self) {
+            let child = self.child.as_mut().expect("not ended");
+            if child.try_wait().expect("waitable").is_some() {
+                let ended = end(&self.command, self.child.take().expect("not ended"));
+                panic!("waiting for {what}, but it ended\n{ended}{}", namespaces_hint(&ended.stderr));
+            }
+            assert!(Instant::now() < deadline, "{:?}: waited {PATIENCE:?} in vain for {what}", self.command);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        signal::kill(self.pid, signal).unwrap_or_else(|error| panic!("{signal} to pause: {error}"));
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(mut self) -> Ended {
+        end(&self.command, self.child.take().expect("not ended"))
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminated(self) -> Ended {
+        self.signal(Signal::SIGTERM);
+        self.ended()
+    }
+
+    pub fn status(&self) -> Status {
+        ProcProcess::new(self.pid.as_raw()).and_then(|process| process.status()).expect("pause lives")
+    }
+
+    /// How often pause has been switched to and away from since it started, for whatever reason.
+    pub fn context_switches(&self) -> u64 {
+        let status = self.status();
+        status.voluntary_ctxt_switches.expect("Linux 2.6.23") + status.nonvoluntary_ctxt_switches.expect("Linux 2.6.23")
+    }
+
+    pub fn children(&self) -> Vec<Pid> {
+        children(self.pid)
+    }
+
+    /// `program` in all the namespaces of pause.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--target={}", self.pid));
+        command.args(["--user", "--preserve-credentials", "--pid", "--net", "--ipc", "--uts", "--mount", "--"]);
+        command.arg(program);
+        kept(command)
+    }
+
+    /// Runs a shell script in all the namespaces of pause and returns what it printed.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> String {
+        let mut command = self.command("sh");
+        command.args(["-euc", script]);
+        let ended = finish(command);
+        assert!(ended.status.success(), "expected success, but\n{ended}");
+        ended.stdout
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // For a sandbox this is `unshare --kill-child`, which takes pause along.
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32)
+}
+
+/// Whether a process has set all its dispositions and sleeps. Only `pause` ever sleeps with SIGCHLD ignored.
+pub fn is_asleep(pid: Pid) -> bool {
+    let status = ProcProcess::new(pid.as_raw()).and_then(|process| process.status());
+    status.is_ok_and(|status| {
+        let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
+        status.state.starts_with('S')
+            && has(status.sigcgt, Signal::SIGINT)
+            && has(status.sigcgt, Signal::SIGTERM)
+            && has(status.sigign, Signal::SIGCHLD)
+    })
+}
+
+/// The children of a process, dead or alive, as seen from here.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let children = ProcProcess::new(pid.as_raw()).and_then(|process| process.task_main_thread()?.children());
+    children.unwrap_or_default().into_iter().map(|pid| Pid::from_raw(pid as i32)).collect()
+}
+
+/// The state of a process, or nothing if it is gone.
+pub fn state(pid: Pid) -> Option<ProcState> {
+    ProcProcess::new(pid.as_raw()).and_then(|process| process.stat()).ok()?.state().ok()
+}
+
+/// Waits until `condition` holds, and fails if it does not in time.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Which setting keeps `unshare` from making user namespaces, if that is what it complained of.
+fn namespaces_hint(stderr: &str) -> String {
+    if !stderr.contains("unshare") {
+        return String::new();
+    }
+    let refusing = [
+        ("user.max_user_namespaces", "0", "a number above 0"),
+        ("kernel.unprivileged_userns_clone", "0", "1"),
+        ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    ]
+    .into_iter()
+    .filter(|(name, refusing, _)| {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        std::fs::read_to_string(path).is_ok_and(|value| value.trim() == *refusing)
+    })
+    .map(|(name, value, wanted)| format!("\nhint: {name} is {value}; to allow user namespaces set it to {wanted}"));
+    refusing.collect()
+}

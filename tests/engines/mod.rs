@@ -1,0 +1,167 @@
+//! A machine within the machine, for container engines to run in: namespaces and folders of its own, so that the
+//! machine stays as it was, however a test ends. What fails says which command it was and what it printed.
+
+// Each file in tests/ is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+use crate::support;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// What every shell script in the sandbox is held to.
+const STRICT: &str = "-euc";
+
+/// What engines write to is replaced by memory: their state, their configuration, their locks, their images. When the
+/// last process in the mount namespace ends, it is gone. Their images need a file system that overlays can lie on,
+/// which an overlay is not.
+///
+/// crun refuses the hybrid of cgroup v1 with a v2 hierarchy beside it, and Podman makes folders where the latter was.
+/// Engines copy the machine's name servers, which may lie in the /run that is hidden here; none is needed.
+///
+/// A shell is PID 1 because it reaps what engines leave behind, and it ends when the test does, for then `cat` finds
+/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace.
+const SET_UP: &str = r#"
+    mount -t tmpfs tmpfs /run
+    mount -t tmpfs tmpfs /dev/shm
+    for folder in /etc /var/lib; do
+        mkdir -p /run/upper$folder /run/work$folder
+        mount -t overlay -o lowerdir=$folder,upperdir=/run/upper$folder,workdir=/run/work$folder overlay $folder
+    done
+    for storage in /var/lib/containers /var/lib/docker; do
+        mkdir -p $storage
+        mount -t tmpfs tmpfs $storage
+    done
+    if mountpoint -q /sys/fs/cgroup/unified; then
+        umount /sys/fs/cgroup/unified
+        mount -t tmpfs tmpfs /sys/fs/cgroup/unified
+    fi
+    rm -f /etc/resolv.conf
+    touch /etc/resolv.conf
+    ip link set lo up
+    # Without CAP_SYS_RESOURCE limits cannot be raised to what Podman would ask for.
+    mkdir -p /etc/containers
+    echo '[containers]
+default_ulimits = ["nofile=1024:20000", "nproc=4096:4096"]' > /etc/containers/containers.conf
+    echo ready
+    cat > /dev/null
+    exit
+"#;
+
+/// Without the bridge and the firewall, for which building and loading images have no use.
+const START_DOCKER: &str = "
+    dockerd --bridge=none --iptables=false > /run/dockerd.log 2>&1 &
+    for attempt in $(seq 200); do
+        docker version > /dev/null 2>&1 && exit
+        kill -0 $! || break
+        sleep 0.1
+    done
+    cat /run/dockerd.log >&2
+    exit 1
+";
+
+pub struct Sandbox {
+    keeper: Child,
+    /// The cgroup engines are to make theirs in, for cgroups are the one thing that no namespace takes along.
+    pub cgroup: String,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "--pid", "--ipc", "--uts", "--propagation=private"]);
+        command.args(["--fork", "--kill-child", "--mount-proc", "--", "sh", STRICT, SET_UP]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
+        let cgroup = format!("/pause-test-{}", keeper.id());
+        let sandbox = Self { keeper, cgroup };
+        assert!(line == "ready\n", "no sandbox; this test needs root, and {command:?} has said above what is missing");
+        sandbox
+    }
+
+    /// A sandbox in which the Docker daemon runs.
+    pub fn with_docker() -> Self {
+        let sandbox = Self::new();
+        sandbox.run(&["sh", STRICT, START_DOCKER]);
+        sandbox
+    }
+
+    /// `program` in the sandbox, found in the system's own folders alone, for a client has to match its daemon.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let namespace = |kind, file| format!("--{kind}=/proc/{}/ns/{file}", self.keeper.id());
+        let mut command = Command::new("nsenter");
+        command.args([namespace("mount", "mnt"), namespace("net", "net"), namespace("ipc", "ipc")]);
+        command.args([namespace("uts", "uts"), namespace("pid", "pid_for_children")]);
+        // Entering a mount namespace leads to its root folder.
+        command.args(["--", "env", concat!("--chdir=", env!("CARGO_MANIFEST_DIR"))]).arg(program);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/run");
+        command.env("TMPDIR", "/run");
+        command
+    }
+
+    /// Runs a command in the sandbox that has to succeed, and returns what it printed, without the last line's end.
+    #[track_caller]
+    pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> String {
+        let mut command = self.command(&words[0]);
+        command.args(&words[1..]);
+        succeed(command)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // PID 1 ends when this end of its pipe closes, and `unshare` when everything in the PID namespace has.
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().ok();
+        for hierarchy in hierarchies() {
+            let result = remove_cgroup(&hierarchy.join(&self.cgroup[1..]));
+            assert!(result.is_ok() || std::thread::panicking(), "{result:?}");
+        }
+    }
+}
+
+/// Where cgroups are made: with v1 below the folder of each controller.
+fn hierarchies() -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let mut hierarchies = folders(root);
+    hierarchies.push(root.into());
+    hierarchies
+}
+
+fn remove_cgroup(cgroup: &Path) -> Result<(), String> {
+    if !cgroup.exists() {
+        return Ok(());
+    }
+    for child in folders(cgroup) {
+        remove_cgroup(&child)?;
+    }
+    std::fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
+}
+
+fn folders(parent: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// Makes the image with the tool, below `folder`, under the names given; returns the tar to load.
+pub fn image(folder: &Path, names: &[&str]) -> PathBuf {
+    let archive = folder.join("pause.tar");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["xtask", "image", "--output"]).arg(folder).arg("--archive").arg(&archive);
+    command.args(names.iter().flat_map(|name| ["--tag", name]));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    succeed(command);
+    archive
+}
+
+/// Runs a command that has to succeed, and returns what it printed, without the last line's end.
+#[track_caller]
+pub fn succeed(mut command: Command) -> String {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = support::finish(command);
+    assert!(ended.status.success(), "expected success, but\n{ended}");
+    ended.stdout.trim_end().to_owned()
+}

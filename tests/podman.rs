@@ -1,0 +1,179 @@
+//! The image does its job in Podman: it holds the namespaces of a real Pod of two containers, loses none of them when
+//! a container dies, leaves no zombie and ends when it is told to.
+
+mod engines;
+mod support;
+
+use engines::Sandbox;
+
+const IMAGE: &str = "registry.k8s.io/pause:3.10";
+const BUSYBOX: &str = "localhost/busybox";
+
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test podman -- --ignored"]
+fn holds_a_pod_whose_containers_come_and_go() {
+    let node = Node::new();
+    node.start_pod(IMAGE, "/pause");
+    node.podman(&["run", "--detach", "--pod=pod", "--name=server", BUSYBOX, "sh", "-c", SERVER]);
+    node.podman(&["run", "--detach", "--pod=pod", "--name=client", BUSYBOX, "sleep", "1000"]);
+
+    let held = node.sandbox.run(&["sha256sum", &format!("/proc/{}/exe", node.pid("infra"))]);
+    let shipped = node.sandbox.run(&["sha256sum", &support::shipped().display().to_string()]);
+    assert_eq!(held.split(' ').next(), shipped.split(' ').next(), "the infra container runs another file");
+
+    for container in ["server", "client"] {
+        assert_eq!(node.sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
+    }
+    assert_eq!(node.namespaces("client"), node.namespaces("server"), "the client's namespaces and the server's");
+    assert_eq!(node.wget("http://localhost:8080"), "hello");
+
+    let (address, process) = (node.address(), node.pid("server"));
+    node.podman(&["kill", "server"]);
+    assert_eq!(node.podman(&["wait", "server"]), "137", "the killed server's status");
+    assert_eq!(node.address(), address, "the Pod's address while the server is dead");
+    node.podman(&["start", "server"]);
+    assert_ne!(node.pid("server"), process, "the server is the process that was killed");
+    assert_eq!(node.address(), address, "the Pod's address after the server came back");
+    assert_eq!(node.wget(&format!("http://{address}:8080")), "hello");
+    assert_eq!(node.namespaces("client"), node.namespaces("server"), "the client's namespaces and the new server's");
+
+    node.make_orphans(&["server", "client"]);
+    assert_eq!(node.zombies(), 0, "zombies in the Pod");
+
+    assert_eq!(node.status_when_stopped(), "0");
+    let said = node.sandbox.run(&["sh", "-c", "podman logs infra 2>&1"]);
+    assert_eq!(said, support::TERMINATED.trim_end(), "what pause said");
+}
+
+/// What the checks above would show of a first process that neither reaps nor listens.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test podman -- --ignored"]
+fn a_first_process_that_is_no_pause_leaves_zombies_and_is_killed() {
+    let node = Node::new();
+    node.start_pod(BUSYBOX, "/bin/sleep 1000");
+    node.podman(&["run", "--detach", "--pod=pod", "--name=client", BUSYBOX, "sleep", "1000"]);
+    node.make_orphans(&["client"]);
+    assert_eq!(node.zombies(), ORPHANS, "zombies in the Pod");
+    assert_eq!(node.status_when_stopped(), "137");
+}
+
+#[test]
+#[ignore = "needs root and podman: cargo test --test podman -- --ignored"]
+fn is_loaded_under_all_its_names() {
+    let names = [IMAGE, "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = Sandbox::new();
+    let archive = engines::image(folder.path(), &names);
+    sandbox.run(&["podman", "load", "--input", archive.to_str().expect("UTF-8")]);
+    let ids = names.map(|name| sandbox.run(&["podman", "image", "inspect", "--format={{.Id}}", name]));
+    assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} are {ids:?}");
+}
+
+const SERVER: &str = "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www";
+
+/// How many orphans each container makes: half of them die before their parents, half after.
+const ORPHANS: usize = 2000;
+
+/// A machine with Podman, our image and one of busybox, and at most one Pod, named `pod`.
+struct Node {
+    sandbox: Sandbox,
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let node = Self { sandbox: Sandbox::new() };
+        let archive = engines::image(folder.path(), &[IMAGE]);
+        node.podman(&["load", "--input", archive.to_str().expect("UTF-8")]);
+        let import = "
+            mkdir -p $1/bin
+            cp /bin/busybox $1/bin
+            $1/bin/busybox --install $1/bin
+            tar -C $1 -c bin | podman import - $2
+        ";
+        let root = folder.path().join("busybox");
+        node.sandbox.run(&["sh", "-euc", import, "sh", root.to_str().expect("UTF-8"), BUSYBOX]);
+        node
+    }
+
+    #[track_caller]
+    fn podman(&self, arguments: &[&str]) -> String {
+        self.sandbox.run(&[&["podman"], arguments].concat())
+    }
+
+    /// Creates and starts the Pod; its infra container is named `infra`.
+    fn start_pod(&self, image: &str, command: &str) {
+        let names = ["pod", "create", "--name=pod", "--infra-name=infra", "--share=pid,net,ipc,uts"];
+        let infra = ["--infra-image", image, "--infra-command", command, "--cgroup-parent", &self.sandbox.cgroup];
+        self.podman(&[&names[..], &infra].concat());
+        self.podman(&["pod", "start", "pod"]);
+    }
+
+    #[track_caller]
+    fn inspect(&self, container: &str, field: &str) -> String {
+        self.podman(&["inspect", "--format", &format!("{{{{{field}}}}}"), container])
+    }
+
+    /// The main process of a container, as the sandbox sees it.
+    fn pid(&self, container: &str) -> String {
+        self.inspect(container, ".State.Pid")
+    }
+
+    #[track_caller]
+    fn sh(&self, container: &str, script: &str) -> String {
+        self.podman(&["exec", container, "sh", "-euc", script])
+    }
+
+    /// What the client is served, as soon as the server listens.
+    #[track_caller]
+    fn wget(&self, url: &str) -> String {
+        self.sh("client", &format!("until wget -q -O - {url}; do sleep 0.1; done"))
+    }
+
+    /// The Pod's address, as the client sees it.
+    #[track_caller]
+    fn address(&self) -> String {
+        let addresses = self.sh("client", "ip -4 -o address show scope global");
+        let address = addresses.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+        let address = address.and_then(|address| address.split('/').next());
+        address.unwrap_or_else(|| panic!("no address in {addresses:?}")).to_owned()
+    }
+
+    #[track_caller]
+    fn namespaces(&self, container: &str) -> String {
+        self.sh(container, "for kind in pid net ipc uts; do readlink /proc/self/ns/$kind; done")
+    }
+
+    /// Makes [`ORPHANS`] in each container at the same time, and waits until all of them are dead.
+    fn make_orphans(&self, containers: &[&str]) {
+        let script = format!(
+            "i=0
+             while [ $i -lt {} ]; do
+                 (sleep 0.01 &)
+                 (: & exec sleep 0.001)
+                 i=$((i + 1))
+             done
+             while pgrep -f '^sleep 0'; do sleep 0.1; done",
+            ORPHANS / 2
+        );
+        std::thread::scope(|scope| {
+            for container in containers {
+                scope.spawn(|| self.sh(container, &script));
+            }
+        });
+    }
+
+    /// How many processes in the Pod's PID namespace are zombies.
+    fn zombies(&self) -> usize {
+        let states = self.sh("client", "cat /proc/[0-9]*/status 2> /dev/null | grep ^State: || true");
+        assert!(states.contains("S (sleeping)"), "not even PID 1 in {states:?}");
+        states.lines().filter(|state| state.contains('Z')).count()
+    }
+
+    /// Stops the Pod with SIGTERM, and what has not ended a second later with SIGKILL: its infra container's status.
+    #[track_caller]
+    fn status_when_stopped(&self) -> String {
+        self.podman(&["pod", "stop", "--time=1", "pod"]);
+        self.inspect("infra", ".State.ExitCode")
+    }
+}

@@ -1,0 +1,249 @@
+//! No zombie stays, whoever dies and whenever, and reaping does not even wake pause.
+
+mod support;
+
+use nix::sys::ptrace;
+use nix::sys::signal::{self, Signal::*};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use procfs::process::ProcState;
+use std::process::Stdio;
+use support::*;
+
+/// Being stopped, continued, traced or frozen, and looked at, takes a switch or two; pause.c takes one a child.
+const FEW: u64 = 10;
+
+/// Asserts that nobody is left and that pause slept through it.
+#[track_caller]
+fn leaves_nobody(mut pause: Pause, switches_before: u64) {
+    pause.wait_until("the last child to be reaped", |pause| pause.children().is_empty());
+    let switches = pause.context_switches() - switches_before;
+    assert!(switches < FEW, "{switches} context switches of pause for reaping");
+    pause.terminated().exited(0, "", TERMINATED);
+}
+
+/// Leaves `count` orphans that sleep until they are killed, made by `makers` processes at once.
+fn orphans(pause: &Pause, makers: usize, count: usize) -> Vec<Pid> {
+    let making: Vec<_> = (0..makers)
+        .map(|_| {
+            let mut command = pause.command("sh");
+            command.args(["-euc", "i=0; while [ $i -lt $1 ]; do (sleep 1000 &); i=$((i + 1)); done", "sh"]);
+            command.arg((count / makers).to_string());
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nsenter runs")
+        })
+        .collect();
+    for mut maker in making {
+        assert!(maker.wait().expect("waitable").success());
+    }
+    eventually("pause to adopt the orphans", || pause.children().len() == count);
+    let orphans = pause.children();
+    eventually("them to sleep", || orphans.iter().all(|orphan| state(*orphan) == Some(ProcState::Sleeping)));
+    orphans
+}
+
+fn kill_all(pids: &[Pid]) {
+    for pid in pids {
+        signal::kill(*pid, SIGKILL).expect("alive");
+    }
+}
+
+#[test]
+fn orphans_by_the_thousand_from_several_processes_at_once() {
+    let pause = Pause::first();
+    let before = pause.context_switches();
+    let orphans = orphans(&pause, 8, 2000);
+    kill_all(&orphans);
+    leaves_nobody(pause, before);
+}
+
+#[test]
+fn orphans_that_die_while_others_are_made() {
+    let pause = Pause::first();
+    let before = pause.context_switches();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| pause.run("i=0; while [ $i -lt 1000 ]; do (: &); i=$((i + 1)); done"));
+        }
+    });
+    leaves_nobody(pause, before);
+}
+
+#[test]
+fn grandchildren_of_orphans() {
+    let pause = Pause::first();
+    let before = pause.context_switches();
+    pause.run("i=0; while [ $i -lt 200 ]; do ( ( ( (: &) & ) & ) & ); i=$((i + 1)); done");
+    leaves_nobody(pause, before);
+}
+
+/// The same through a shell that becomes pause: what it leaves behind is inherited across execve(2).
+fn after(script: &str) -> Pause {
+    let mut command = sandboxed("sh".as_ref());
+    command.args(["-c", &format!("{script} exec \"$0\""), shipped().to_str().expect("UTF-8")]);
+    Pause::start(command)
+}
+
+#[test]
+fn a_zombie_inherited_across_execve() {
+    // The shell does not wait for its background children, and it dies last of all: only pause can reap them.
+    let pause = after("for i in 1 2 3; do sh -c : & done; sleep 0.2;");
+    let before = pause.context_switches();
+    leaves_nobody(pause, before);
+}
+
+#[test]
+fn a_zombie_inherited_across_execve_is_there_to_begin_with() {
+    let mut command = sandboxed("sh".as_ref());
+    command.args(["-c", "for i in 1 2 3; do sh -c : & done; exec sleep 1000"]);
+    let mut unshare = command.spawn().expect("unshare runs");
+    let unshare_pid = Pid::from_raw(unshare.id() as i32);
+    let zombies = || {
+        let shell = children(unshare_pid);
+        let dead = |pid: &Pid| state(*pid) == Some(ProcState::Zombie);
+        shell.first().map_or(0, |shell| children(*shell).iter().filter(|pid| dead(pid)).count())
+    };
+    eventually("a program that is no pause to keep three zombies", || zombies() == 3);
+    unshare.kill().expect("alive");
+    unshare.wait().expect("waitable");
+}
+
+#[test]
+fn children_that_die_while_pause_starts() {
+    for delay in ["0", "0.001", "0.002", "0.003", "0.005", "0.01"] {
+        let pause = after(&format!("i=0; while [ $i -lt 20 ]; do sleep {delay} & i=$((i + 1)); done;"));
+        let before = pause.context_switches();
+        leaves_nobody(pause, before);
+    }
+}
+
+#[test]
+fn a_stopped_child_neither_wakes_pause_nor_stays() {
+    let pause = Pause::first();
+    let before = pause.context_switches();
+    let orphan = orphans(&pause, 1, 1)[0];
+    for _ in 0..100 {
+        signal::kill(orphan, SIGSTOP).expect("alive");
+        eventually("it to stop", || state(orphan) == Some(ProcState::Stopped));
+        signal::kill(orphan, SIGCONT).expect("alive");
+        eventually("it to go on", || state(orphan) == Some(ProcState::Sleeping));
+    }
+    signal::kill(orphan, SIGSTOP).expect("alive");
+    signal::kill(orphan, SIGKILL).expect("alive");
+    leaves_nobody(pause, before);
+}
+
+#[test]
+fn a_traced_child_is_reaped_when_its_tracer_leaves() {
+    let pause = Pause::first();
+    let before = pause.context_switches();
+    let orphan = orphans(&pause, 1, 1)[0];
+    ptrace::seize(orphan, ptrace::Options::empty()).expect("may be traced");
+    signal::kill(orphan, SIGKILL).expect("alive");
+    eventually("it to be a zombie for its tracer", || state(orphan) == Some(ProcState::Zombie));
+    assert_eq!(pause.children(), [orphan], "as long as the tracer has not looked, it must stay");
+    waitpid(orphan, None).expect("the tracer may wait for it");
+    leaves_nobody(pause, before);
+}
+
+#[test]
+fn a_traced_child_is_reaped_when_its_tracer_dies() {
+    let pause = Pause::first();
+    let before = pause.context_switches();
+    let orphan = orphans(&pause, 1, 1)[0];
+    std::thread::spawn(move || {
+        ptrace::seize(orphan, ptrace::Options::empty()).expect("may be traced");
+        signal::kill(orphan, SIGKILL).expect("alive");
+        eventually("it to be a zombie for its tracer", || state(orphan) == Some(ProcState::Zombie));
+        // The thread is the tracer, and ends here without having waited.
+    })
+    .join()
+    .expect("traced");
+    leaves_nobody(pause, before);
+}
+
+#[test]
+fn children_that_die_while_pause_is_stopped() {
+    let pause = Pause::first();
+    let orphans = orphans(&pause, 2, 200);
+    let before = pause.context_switches();
+    pause.signal(SIGSTOP);
+    eventually("pause to stop", || state(pause.pid) == Some(ProcState::Stopped));
+    kill_all(&orphans);
+    eventually("them to be reaped although pause cannot run", || pause.children().is_empty());
+    pause.signal(SIGCONT);
+    eventually("pause to sleep again", || is_asleep(pause.pid));
+    leaves_nobody(pause, before);
+}
+
+#[test]
+fn children_that_die_while_pause_is_traced() {
+    let pause = Pause::first();
+    let orphans = orphans(&pause, 2, 200);
+    let before = pause.context_switches();
+    ptrace::seize(pause.pid, ptrace::Options::empty()).expect("may be traced");
+    ptrace::interrupt(pause.pid).expect("traced");
+    waitpid(pause.pid, None).expect("the tracer may wait for it");
+    kill_all(&orphans);
+    eventually("them to be reaped although pause cannot run", || pause.children().is_empty());
+    ptrace::detach(pause.pid, None).expect("stopped");
+    eventually("pause to sleep again", || is_asleep(pause.pid));
+    leaves_nobody(pause, before);
+}
+
+/// A cgroup for one test, of whichever version this machine has.
+struct Freezer {
+    folder: std::path::PathBuf,
+    switch: [(&'static str, &'static str); 2],
+}
+
+impl Freezer {
+    fn around(pid: Pid) -> Self {
+        let mounts = procfs::process::Process::myself().and_then(|process| process.mountinfo()).expect("readable");
+        let v1 = mounts.0.iter().find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key("freezer"));
+        let v2 = mounts.0.iter().find(|mount| mount.fs_type == "cgroup2");
+        let (mount, switch) = match (v1, v2) {
+            (Some(mount), _) => (mount, [("freezer.state", "FROZEN"), ("freezer.state", "THAWED")]),
+            (_, Some(mount)) => (mount, [("cgroup.freeze", "1"), ("cgroup.freeze", "0")]),
+            _ => panic!("this test needs a mounted cgroup file system"),
+        };
+        let folder = mount.mount_point.join(format!("pause-test-{pid}"));
+        std::fs::create_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}; run this test as root"));
+        let freezer = Self { folder, switch };
+        freezer.write("cgroup.procs", &pid.to_string());
+        freezer
+    }
+
+    fn write(&self, file: &str, value: &str) {
+        std::fs::write(self.folder.join(file), value).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
+    fn freeze(&self) {
+        self.write(self.switch[0].0, self.switch[0].1);
+    }
+
+    fn thaw(&self) {
+        self.write(self.switch[1].0, self.switch[1].1);
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        self.thaw();
+        eventually("the cgroup to be empty", || std::fs::remove_dir(&self.folder).is_ok());
+    }
+}
+
+#[test]
+#[ignore = "freezing a cgroup needs root: cargo test --test reaping -- --ignored"]
+fn children_that_die_while_pause_is_frozen() {
+    let pause = Pause::first();
+    let orphans = orphans(&pause, 2, 200);
+    let before = pause.context_switches();
+    let freezer = Freezer::around(pause.pid);
+    freezer.freeze();
+    kill_all(&orphans);
+    eventually("them to be reaped although pause cannot run", || pause.children().is_empty());
+    freezer.thaw();
+    eventually("pause to sleep again", || is_asleep(pause.pid));
+    leaves_nobody(pause, before);
+}

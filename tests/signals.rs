@@ -1,0 +1,231 @@
+//! Signals: SIGTERM and SIGINT end it once and only once, whenever they come; what every other signal does.
+
+mod support;
+
+use nix::libc;
+use nix::sys::ptrace;
+use nix::sys::signal::{self, Signal, Signal::*};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use procfs::process::ProcState;
+use std::os::unix::process::CommandExt;
+use support::*;
+
+/// Signals that do not end a process by default (signal(7)): ignored, or stopping and continuing it.
+const HARMLESS: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
+const STOPPING: [i32; 4] = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// Every signal but the two pause handles and, for PID 1, the two that cannot be refused.
+fn other_signals() -> impl Iterator<Item = i32> {
+    (1..=libc::SIGRTMAX())
+        .filter(|signal| !(32..libc::SIGRTMIN()).contains(signal))
+        .filter(|signal| ![libc::SIGINT, libc::SIGTERM].contains(signal))
+}
+
+fn send(pid: Pid, signal: i32) {
+    // nix knows no real-time signals.
+    // SAFETY: kill(2) touches no memory of this process.
+    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0, "signal {signal}");
+}
+
+#[test]
+fn as_pid_1_it_ignores_every_other_signal_from_within_and_from_outside() {
+    let pause = Pause::first();
+    for signal in other_signals().filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        send(pause.pid, signal);
+        pause.run(&format!("kill -{signal} 1"));
+        assert!(is_asleep(pause.pid), "signal {signal}");
+    }
+    pause.run("kill -KILL 1; kill -STOP 1");
+    assert!(is_asleep(pause.pid), "SIGKILL and SIGSTOP from within its namespace");
+    pause.terminated().exited(0, "", TERMINATED);
+}
+
+#[test]
+fn not_as_pid_1_every_other_signal_has_its_default_effect() {
+    for signal in other_signals() {
+        let mut command = alone(shipped());
+        command.process_group(0); // In a group without its parent, SIGTSTP and its like stop it.
+        // SAFETY: only a system call is made between fork and exec.
+        unsafe {
+            command.pre_exec(|| Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?))
+        };
+        let pause = Pause::start(command);
+        send(pause.pid, signal);
+        if HARMLESS.contains(&signal) {
+            assert!(is_asleep(pause.pid), "signal {signal}");
+            pause.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+        } else if STOPPING.contains(&signal) {
+            eventually("it to stop", || state(pause.pid) == Some(ProcState::Stopped));
+            pause.signal(SIGCONT);
+            eventually("it to sleep on", || is_asleep(pause.pid));
+            pause.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+        } else {
+            pause.ended().was_killed_by(signal);
+        }
+    }
+}
+
+/// Sends signals to a stopped pause, so that all of them are there when it goes on.
+fn all_at_once(signals: impl IntoIterator<Item = Signal>) -> Ended {
+    let pause = Pause::first();
+    pause.signal(SIGSTOP);
+    eventually("it to stop", || state(pause.pid) == Some(ProcState::Stopped));
+    for signal in signals {
+        pause.signal(signal);
+    }
+    pause.signal(SIGCONT);
+    pause.ended()
+}
+
+#[test]
+fn sigterm_and_sigint_at_once_give_one_message() {
+    // The kernel delivers the lower number first.
+    all_at_once([SIGTERM, SIGINT]).exited(0, "", INTERRUPT);
+    all_at_once([SIGINT, SIGTERM]).exited(0, "", INTERRUPT);
+}
+
+#[test]
+fn a_thousand_signals_at_once_give_one_message() {
+    all_at_once([SIGTERM; 1000]).exited(0, "", TERMINATED);
+    all_at_once([SIGTERM, SIGINT, SIGCHLD, SIGCONT].into_iter().cycle().take(1000)).exited(0, "", INTERRUPT);
+}
+
+#[test]
+fn a_storm_of_signals_gives_one_message() {
+    for _ in 0..20 {
+        let pause = Pause::first();
+        let pid = pause.pid;
+        std::thread::scope(|scope| {
+            for signal in [SIGTERM, SIGINT] {
+                scope.spawn(move || {
+                    // Until it is gone. Dead but not yet waited for, it can still be sent signals.
+                    for _ in 0..1000 {
+                        if signal::kill(pid, signal).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        let ended = pause.ended();
+        assert!([TERMINATED, INTERRUPT].contains(&&*ended.stderr) && ended.status.code() == Some(0), "{ended}");
+    }
+}
+
+#[test]
+fn stopping_and_tracing_do_not_wake_it_up() {
+    let pause = Pause::first();
+    for _ in 0..100 {
+        pause.signal(SIGSTOP);
+        eventually("it to stop", || state(pause.pid) == Some(ProcState::Stopped));
+        pause.signal(SIGCONT);
+        eventually("it to sleep on", || is_asleep(pause.pid));
+        ptrace::attach(pause.pid).expect("may be traced");
+        waitpid(pause.pid, None).expect("the tracer may wait for it");
+        ptrace::detach(pause.pid, None).expect("stopped");
+        eventually("it to sleep on", || is_asleep(pause.pid));
+    }
+    pause.terminated().exited(0, "", TERMINATED);
+}
+
+/// How it goes when SIGTERM comes after so many instructions.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Early {
+    /// Killed, or as PID 1 left asleep: the signal came before there was a handler.
+    Lost,
+    Handled,
+}
+
+/// Starts pause, executes some instructions one by one, sends SIGTERM and lets it go. Says how it went and how many
+/// system calls it had completed by then.
+fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
+    let mut command = if as_pid_1 { sandboxed(shipped()) } else { alone(shipped()) };
+    // SAFETY: only a system call is made between fork and exec.
+    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
+    let child = command.spawn().expect("starts");
+    let mut pid = Pid::from_raw(child.id() as i32);
+    assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, SIGTRAP)), "stopped at exec");
+    if as_pid_1 {
+        pid = follow_to_first_process(pid);
+    }
+
+    let mut system_calls = 0;
+    for _ in 0..instructions {
+        // x86_64's `syscall`; the step over it completes the call.
+        let next = ptrace::read(pid, ptrace::getregs(pid).expect("stopped").rip as ptrace::AddressType);
+        system_calls += (next.expect("readable") & 0xffff == 0x050f) as usize;
+        ptrace::step(pid, None).expect("stopped");
+        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, SIGTRAP)), "after a step");
+    }
+    signal::kill(pid, SIGTERM).expect("alive");
+    ptrace::detach(pid, None).expect("stopped");
+
+    let early = if as_pid_1 {
+        let mut lost = false;
+        eventually("it to end or to fall asleep", || {
+            lost = is_asleep(pid);
+            lost || state(pid).is_none_or(|state| state == ProcState::Zombie)
+        });
+        if lost { Early::Lost } else { Early::Handled }
+    } else {
+        match waitpid(pid, None).expect("the parent may wait for it") {
+            WaitStatus::Signaled(_, SIGTERM, _) => Early::Lost,
+            WaitStatus::Exited(_, 0) => Early::Handled,
+            other => panic!("after {instructions} instructions: {other:?}"),
+        }
+    };
+    if as_pid_1 {
+        signal::kill(pid, SIGKILL).ok();
+        let unshare = Pid::from_raw(child.id() as i32);
+        eventually("unshare to end", || {
+            waitpid(unshare, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive)
+        });
+    }
+    (early, system_calls)
+}
+
+/// Lets a traced `unshare` run until its child has just become pause, and returns that child, stopped.
+fn follow_to_first_process(unshare: Pid) -> Pid {
+    use ptrace::Options;
+    let options = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEEXEC;
+    ptrace::setoptions(unshare, options).expect("stopped");
+    ptrace::cont(unshare, None).expect("stopped");
+    let mut first = None;
+    loop {
+        // Any other child belongs to another test.
+        let traced = [Some(unshare), first];
+        for pid in traced.into_iter().flatten() {
+            match waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)).expect("traced") {
+                WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) if pid != unshare => {
+                    ptrace::detach(unshare, None).ok();
+                    return pid;
+                }
+                WaitStatus::PtraceEvent(..) => {
+                    first = ptrace::getevent(unshare).ok().map(|pid| Pid::from_raw(pid as i32));
+                    ptrace::cont(unshare, None).expect("stopped");
+                }
+                WaitStatus::Stopped(pid, SIGSTOP) => ptrace::cont(pid, None).expect("stopped"),
+                WaitStatus::Stopped(pid, signal) => ptrace::cont(pid, signal).expect("stopped"),
+                WaitStatus::StillAlive => std::thread::yield_now(),
+                other => panic!("unshare: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn sigterm_right_after_exec_is_lost_only_before_its_handler_is_set() {
+    for as_pid_1 in [false, true] {
+        let outcomes: Vec<_> = (0..100).map(|instructions| sigterm_after(instructions, as_pid_1)).collect();
+        let window = outcomes.iter().position(|(early, _)| *early == Early::Handled).expect("handled in the end");
+        let system_calls = outcomes[window].1;
+        println!("PID 1: {as_pid_1}, lost within {window} instructions and {system_calls} system calls");
+        assert!(
+            outcomes[window..].iter().all(|(early, _)| *early == Early::Handled),
+            "once set, it stays: {outcomes:?}"
+        );
+        // getpid, rt_sigaction for SIGINT, rt_sigaction for SIGTERM; beside other processes also poll and write.
+        assert_eq!(system_calls, if as_pid_1 { 3 } else { 5 });
+    }
+}

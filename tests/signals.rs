@@ -88,7 +88,7 @@ fn sigterm_and_sigint_at_once_give_one_message() {
 #[test]
 fn a_thousand_signals_at_once_give_one_message() {
     all_at_once([SIGTERM; 1000]).exited(0, "", TERMINATED);
-    all_at_once([SIGTERM, SIGINT, SIGCHLD, SIGCONT].into_iter().cycle().take(1000)).exited(0, "", INTERRUPT);
+    all_at_once([SIGTERM, SIGINT, SIGCHLD].into_iter().cycle().take(1000)).exited(0, "", INTERRUPT);
 }
 
 #[test]
@@ -217,14 +217,16 @@ fn follow_to_first_process(unshare: Pid) -> Pid {
 #[test]
 fn sigterm_right_after_exec_is_lost_only_before_its_handler_is_set() {
     for as_pid_1 in [false, true] {
-        let outcomes: Vec<_> = (0..100).map(|instructions| sigterm_after(instructions, as_pid_1)).collect();
-        let window = outcomes.iter().position(|(early, _)| *early == Early::Handled).expect("handled in the end");
-        let system_calls = outcomes[window].1;
+        let mut outcomes = Vec::new();
+        while outcomes.last().is_none_or(|(early, _)| *early == Early::Lost) {
+            outcomes.push(sigterm_after(outcomes.len(), as_pid_1));
+        }
+        let (window, (_, system_calls)) = (outcomes.len() - 1, outcomes[outcomes.len() - 1]);
         println!("PID 1: {as_pid_1}, lost within {window} instructions and {system_calls} system calls");
-        assert!(
-            outcomes[window..].iter().all(|(early, _)| *early == Early::Handled),
-            "once set, it stays: {outcomes:?}"
-        );
+        // Once its handler is set, it stays: the next call is that for SIGCHLD.
+        for instructions in window..window + 5 {
+            assert_eq!(sigterm_after(instructions, as_pid_1).0, Early::Handled, "after {instructions} instructions");
+        }
         // getpid, rt_sigaction for SIGINT, rt_sigaction for SIGTERM; beside other processes also poll and write.
         assert_eq!(system_calls, if as_pid_1 { 3 } else { 5 });
     }

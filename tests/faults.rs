@@ -1,0 +1,269 @@
+//! Faults: every system call failing, and standard streams that are closed, broken or full. It never spins, hangs or
+//! dies of a message it cannot deliver.
+
+mod support;
+
+use nix::libc;
+use nix::sys::signal::Signal::SIGTERM;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use support::*;
+
+/// Both ways to run it, each with what it says at the start.
+fn both_ways() -> [(Command, &'static str); 2] {
+    [(sandboxed(shipped()), ""), (alone(shipped()), WARNING)]
+}
+
+/// An argument of a system call by its place, and its value: what tells a call of pause from one of `unshare`, which
+/// is under the same filter.
+type Argument = (u8, u64);
+
+/// Makes one system call fail, as a seccomp profile would.
+fn failing(mut command: Command, call: libc::c_long, argument: Option<Argument>, error: i32) -> Command {
+    let conditions = argument
+        .map(|(place, value)| SeccompCondition::new(place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap());
+    let rules = conditions.map(|condition| SeccompRule::new(vec![condition]).unwrap()).into_iter().collect();
+    let filter = SeccompFilter::new(
+        [(call, rules)].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(error as u32),
+        std::env::consts::ARCH.try_into().expect("an architecture seccompiler knows"),
+    );
+    under(&mut command, filter.expect("a valid filter"));
+    command
+}
+
+fn under(command: &mut Command, filter: SeccompFilter) {
+    let filter: BpfProgram = filter.try_into().expect("a valid filter");
+    // SAFETY: only system calls are made between fork and exec.
+    unsafe { command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other)) };
+}
+
+#[test]
+fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call() {
+    for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
+        for error in [libc::EPERM, libc::EINVAL, libc::EFAULT, libc::ENOSYS] {
+            for (command, warning) in both_ways() {
+                let command = failing(command, libc::SYS_rt_sigaction, Some((0, signal as u64)), error);
+                finish(command).exited(code, "", warning);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_denied_pause_ends_it_with_a_message_and_status_42() {
+    for error in [libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EINTR] {
+        for (command, warning) in both_ways() {
+            let command = failing(command, libc::SYS_pause, None, error);
+            finish(command).exited(42, "", &[warning, ERROR].concat());
+        }
+    }
+}
+
+#[test]
+fn a_failing_getpid_means_a_warning() {
+    let command = failing(alone(shipped()), libc::SYS_getpid, None, libc::EPERM);
+    Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+    let command = failing(sandboxed(shipped()), libc::SYS_getpid, None, libc::EPERM);
+    Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+}
+
+#[test]
+fn a_failing_wait4_is_of_no_consequence() {
+    for error in [libc::ECHILD, libc::EINTR, libc::EPERM, libc::ENOSYS] {
+        for (command, warning) in both_ways() {
+            let command = failing(command, libc::SYS_wait4, Some((2, libc::WNOHANG as u64)), error);
+            Pause::start(command).terminated().exited(0, "", &[warning, TERMINATED].concat());
+        }
+    }
+}
+
+#[test]
+fn a_failing_write_loses_the_message_and_nothing_else() {
+    for error in [libc::EPERM, libc::EAGAIN, libc::EINTR, libc::EIO, libc::ENOSPC, libc::EPIPE] {
+        for (command, _) in both_ways() {
+            let command = failing(command, libc::SYS_write, Some((0, 2)), error);
+            Pause::start(command).terminated().exited(0, "", "");
+        }
+        let mut command = failing(alone(shipped()), libc::SYS_write, Some((0, 1)), error);
+        command.arg("-v");
+        finish(command).exited(0, "", "");
+    }
+}
+
+#[test]
+fn a_failing_poll_loses_the_message_and_nothing_else() {
+    for error in [libc::EPERM, libc::EINTR, libc::ENOMEM, libc::ENOSYS] {
+        for (command, _) in both_ways() {
+            let command = failing(command, libc::SYS_poll, None, error);
+            Pause::start(command).terminated().exited(0, "", "");
+        }
+    }
+}
+
+#[test]
+fn it_makes_no_other_system_call_than_the_design_lists() {
+    let calls = [
+        libc::SYS_getpid,
+        libc::SYS_rt_sigaction,
+        libc::SYS_wait4,
+        libc::SYS_pause,
+        libc::SYS_poll,
+        libc::SYS_write,
+        libc::SYS_exit,
+    ];
+    let confined = |mut command: Command| {
+        // execve is the test's own, to become pause; EPERM would hide what killing shows.
+        let rules = calls.into_iter().chain([libc::SYS_execve]).map(|call| (call, vec![])).collect();
+        let architecture = std::env::consts::ARCH.try_into().expect("an architecture seccompiler knows");
+        let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture);
+        under(&mut command, filter.expect("a valid filter"));
+        command
+    };
+    Pause::start(confined(alone(shipped()))).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+    let mut version = confined(alone(shipped()));
+    version.arg("-v");
+    finish(version).exited(0, VERSION, "");
+    // With pause denied it also speaks its last words.
+    let last_words = failing(alone(shipped()), libc::SYS_pause, None, libc::EPERM);
+    finish(confined(last_words)).exited(42, "", &[WARNING, ERROR].concat());
+}
+
+/// A pipe nobody reads any more.
+fn broken() -> PipeWriter {
+    pipe().expect("a pipe").1
+}
+
+/// A pipe without room for a byte, and its other end.
+fn full() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().expect("a pipe");
+    // SAFETY: fcntl(2) with a number touches no memory.
+    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) };
+    writer.write_all(&vec![b'.'; size as usize]).expect("room for as much as it holds");
+    (reader, writer)
+}
+
+fn closing(mut command: Command, stream: i32) -> Command {
+    // SAFETY: only a system call is made between fork and exec; the stream is then used no more.
+    unsafe {
+        command.pre_exec(move || {
+            drop(OwnedFd::from_raw_fd(stream));
+            Ok(())
+        })
+    };
+    command
+}
+
+#[test]
+fn closed_streams_are_ignored() {
+    for (command, _) in both_ways() {
+        let command = closing(closing(closing(command, 0), 1), 2);
+        Pause::start(command).terminated().exited(0, "", "");
+    }
+    let mut command = closing(alone(shipped()), 1);
+    command.arg("-v");
+    finish(command).exited(0, "", "");
+}
+
+#[test]
+fn a_broken_stderr_neither_kills_it_at_the_start_nor_changes_its_end() {
+    for (mut command, _) in both_ways() {
+        command.stderr(broken());
+        Pause::start(command).terminated().exited(0, "", "");
+    }
+}
+
+#[test]
+fn a_stderr_that_breaks_while_it_sleeps_does_not_change_its_end() {
+    for (mut command, _) in both_ways() {
+        let (reader, writer) = pipe().expect("a pipe");
+        command.stderr(writer);
+        let pause = Pause::start(command);
+        drop(reader);
+        // The command kept a copy of the writing end only, so nobody reads.
+        pause.terminated().exited(0, "", "");
+    }
+}
+
+#[test]
+fn a_full_stderr_neither_blocks_it_at_the_start_nor_at_the_end() {
+    for (mut command, _) in both_ways() {
+        let (reader, writer) = full();
+        command.stderr(writer);
+        Pause::start(command).terminated().exited(0, "", "");
+        assert!(dots(reader), "the messages must have been dropped");
+    }
+}
+
+#[test]
+fn a_full_stderr_does_not_keep_an_error_from_ending_it() {
+    for (command, _) in both_ways() {
+        let mut command = failing(command, libc::SYS_pause, None, libc::EPERM);
+        let (reader, writer) = full();
+        command.stderr(writer);
+        finish(command).exited(42, "", "");
+        assert!(dots(reader), "the messages must have been dropped");
+    }
+}
+
+/// Whether nothing but what [`full`] wrote is in the pipe.
+fn dots(mut reader: PipeReader) -> bool {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).expect("every writer is gone");
+    bytes.iter().all(|byte| *byte == b'.')
+}
+
+#[test]
+fn messages_reach_files_and_devices() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("stderr");
+    let mut command = alone(shipped());
+    command.stderr(File::create(&path).expect("writable"));
+    Pause::start(command).terminated().exited(0, "", "");
+    assert_eq!(std::fs::read_to_string(&path).expect("readable"), [WARNING, TERMINATED].concat());
+
+    let mut command = alone(shipped());
+    command.stderr(Stdio::null());
+    Pause::start(command).terminated().exited(0, "", "");
+}
+
+#[test]
+fn a_full_device_loses_the_message_and_nothing_else() {
+    for (mut command, _) in both_ways() {
+        command.stderr(File::options().write(true).open("/dev/full").expect("/dev/full"));
+        Pause::start(command).terminated().exited(0, "", "");
+    }
+}
+
+#[test]
+fn the_version_waits_for_a_slow_reader_as_any_filter_does() {
+    let (mut reader, writer) = full();
+    let mut command = alone(shipped());
+    command.arg("-v").stdout(writer);
+    let mut child = command.spawn().expect("starts");
+    drop(command);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("every writer is gone");
+    assert!(text.ends_with(&format!(".{VERSION}")), "{:?}", &text[text.len().saturating_sub(40)..]);
+    assert!(child.wait().expect("waitable").success());
+}
+
+#[test]
+fn a_sandbox_whose_log_reader_died_still_ends_in_order() {
+    // What containerd's shim dying does to a sandbox: both streams break while it sleeps.
+    let (stdout, stdout_writer) = pipe().expect("a pipe");
+    let (stderr, stderr_writer) = pipe().expect("a pipe");
+    let mut command = sandboxed(shipped());
+    command.stdout(stdout_writer).stderr(stderr_writer);
+    let pause = Pause::start(command);
+    drop((stdout, stderr));
+    pause.signal(SIGTERM);
+    assert_eq!(pause.ended().status.code(), Some(0));
+}

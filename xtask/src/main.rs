@@ -1,1 +1,43 @@
-fn main() {}
+//! Builds the pause image and measures it: `cargo xtask --help`. One file per subcommand, and a few that more than
+//! one needs.
+
+mod build;
+mod elf;
+mod image;
+mod layer;
+mod oci;
+mod output;
+mod platform;
+mod reference;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Builds the pause image and measures it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Build(build::Build),
+    Image(image::Image),
+}
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let result = output::exit_on_signals().and_then(|()| match command_line.command {
+        Command::Build(build) => build.run(),
+        Command::Image(image) => image.run(),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask build`: from source to the file that is shipped.
+
+use crate::elf::Elf;
+use crate::output::{self, StagedFile, uninterrupted};
+use crate::platform::{Platform, Selection};
+use anyhow::{Context, Result, bail, ensure};
+use cargo_metadata::Message;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Build the program and print the path of each file, to be shipped as it is
+///
+/// The files are target/pause/linux/ARCHITECTURE/pause, where the Containerfile expects them.
+#[derive(clap::Args)]
+pub struct Build {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Build {
+    pub fn run(self) -> Result<()> {
+        for platform in self.selection.platforms() {
+            let program = program(platform)?;
+            output::print(&format!("{}\n", program.path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The program as it is shipped.
+pub struct Program {
+    pub platform: &'static Platform,
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+/// Where Cargo.toml is.
+pub fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not in a folder of the project")
+}
+
+/// Builds the program for one platform and puts it into its place.
+pub fn program(platform: &'static Platform) -> Result<Program> {
+    let linked = compile(platform)?;
+    let linked_bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
+    let bytes = cut(linked_bytes, platform).with_context(|| format!("{} cannot be shipped", linked.display()))?;
+    let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
+    if !is_there(&path, &bytes) {
+        uninterrupted(|| StagedFile::new(&path, &bytes, MODE)?.put())?;
+    }
+    Ok(Program { platform, path, bytes })
+}
+
+const MODE: u32 = 0o755;
+
+fn is_there(path: &Path, bytes: &[u8]) -> bool {
+    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o7777);
+    mode.is_ok_and(|mode| mode == MODE) && fs::read(path).is_ok_and(|there| there == bytes)
+}
+
+/// Runs cargo and returns the path of the program it linked.
+fn compile(platform: &Platform) -> Result<PathBuf> {
+    let target = platform.target;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Cargo looks for .cargo/config.toml from the folder it runs in upwards.
+    cargo.current_dir(root()?);
+    cargo.args(["build", "--quiet", "--locked", "--release", "--package=pause", "--bin=pause"]);
+    cargo.args(["--message-format=json-render-diagnostics", "--target", target]);
+    for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
+        cargo.env_remove(name);
+    }
+    let output = cargo.output().with_context(|| format!("cannot run {:?}", cargo.get_program()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprint!("{said}");
+        if said.contains("E0463") && said.contains("target may not be installed") {
+            bail!("Rust's standard library for {target} is not installed: run `rustup target add {target}`");
+        }
+        bail!("cargo could not build pause for {target}: {}", output.status);
+    }
+    Message::parse_stream(output.stdout.as_slice())
+        .find_map(|message| match message {
+            Ok(Message::CompilerArtifact(artifact)) => artifact.executable.map(PathBuf::from),
+            _ => None,
+        })
+        .with_context(|| format!("cargo built pause for {target} but did not name the file"))
+}
+
+/// The caller's variables that would build another program than .cargo/config.toml and Cargo.toml describe. The choice
+/// of a toolchain stays the caller's.
+fn changes_the_program(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_INCREMENTAL"].contains(&&*name)
+        || name.starts_with("CARGO_PROFILE_")
+        || name.starts_with("CARGO_TARGET_") && name != "CARGO_TARGET_DIR"
+}
+
+/// Cuts what lld pads the file with behind the last segment, which the kernel never looks at.
+fn cut(mut bytes: Vec<u8>, platform: &Platform) -> Result<Vec<u8>> {
+    let elf = Elf::parse(&bytes)?;
+    ensure!(elf.machine == platform.machine, "it is for ELF machine {}, not {}", elf.machine.0, platform.machine.0);
+    ensure!(!elf.has_sections, "it has section headers, which `-z nosectionheader` in build.rs should leave out");
+    let end = usize::try_from(elf.end_of_loads())?;
+    let padding = bytes.get(end..).context("it ends before its last segment")?;
+    ensure!(padding.iter().all(|&byte| byte == 0), "bytes that are not zero follow its last segment, at {end}");
+    bytes.truncate(end);
+    Ok(bytes)
+}

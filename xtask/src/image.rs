@@ -1,0 +1,173 @@
+//! `cargo xtask image`: from source to an image that any engine loads.
+
+use crate::build::{self, Program};
+use crate::oci;
+use crate::output::{self, StagedFile, StagedFolder, uninterrupted};
+use crate::platform::{Platform, Selection};
+use crate::reference::{self, Tag};
+use anyhow::{Context, Result, bail};
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use oci_spec::distribution::Reference;
+use std::env;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Build the image: an OCI layout in a folder, and a tar that Docker, Podman and containerd load
+///
+/// The same source gives the same bytes, whoever builds it, wherever and whenever. Times are recorded only if
+/// SOURCE_DATE_EPOCH is set.
+#[derive(clap::Args)]
+pub struct Image {
+    /// Name of the image, to which --tag adds
+    #[arg(long, value_name = "NAME", default_value = "localhost/pause", value_parser = reference::parse_name)]
+    name: Reference,
+    /// Tag of the image, such as 3.10, or a full reference, such as registry.k8s.io/pause:3.10; repeat it for several
+    #[arg(long = "tag", value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"), value_parser = reference::parse_tag)]
+    tags: Vec<Tag>,
+    /// Folder to write to: the layout is its subfolder `oci` [default: target/image of the project]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// File name of the tar in that folder
+    #[arg(long, value_name = "FILE", default_value = "pause.tar", value_parser = parse_file_name)]
+    archive: String,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+fn parse_file_name(text: &str) -> Result<String, String> {
+    match text {
+        "" | "." | ".." | LAYOUT => Err("not a name for a file beside the layout".into()),
+        _ if text.contains('/') => Err("a file name, not a path; the folder is chosen with --output".into()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+const LAYOUT: &str = "oci";
+
+impl Image {
+    pub fn run(self) -> Result<()> {
+        let time = source_date_epoch()?;
+        let output = match self.output {
+            Some(output) => std::path::absolute(&output).context("--output names no folder")?,
+            None => build::root()?.join("target/image"),
+        };
+        let (layout, archive) = (output.join(LAYOUT), output.join(self.archive));
+        check_replaceable(&layout)?;
+        let mut references: Vec<String> = Vec::new();
+        for reference in self.tags.iter().map(|tag| tag.of(&self.name)) {
+            if !references.contains(&reference) {
+                references.push(reference);
+            }
+        }
+
+        let image = build_image(&self.selection.platforms(), time)?;
+        let files = image.layout(&references)?;
+        let tar = image.archive(&references)?;
+        uninterrupted(|| {
+            let archive = StagedFile::new(&archive, &tar, 0o644)?;
+            let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
+            StagedFolder::new(&layout, files)?.put()?;
+            archive.put()
+        })?;
+
+        let mut report = table(&image, true).to_string();
+        report += &format!("\n\n{}\n\n{}\n{}\n\n", totals(&image), layout.display(), archive.display());
+        report.extend(references.iter().map(|reference| format!("{reference}\n")));
+        output::print(&report)
+    }
+}
+
+/// Builds every platform's program and the image of them all, showing how far it is.
+pub fn build_image(platforms: &[&'static Platform], time: Option<Duration>) -> Result<oci::Image> {
+    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}")?;
+    let progress = ProgressBar::new(2 * platforms.len() as u64).with_style(style);
+    progress.enable_steady_tick(Duration::from_millis(100));
+    let mut programs: Vec<Program> = Vec::new();
+    for platform in platforms {
+        progress.set_message(format!("building {platform}"));
+        programs.push(build::program(platform)?);
+        progress.inc(1);
+    }
+    progress.set_message("compressing");
+    let image = oci::Image::new(programs, time, |_| progress.inc(1))?;
+    progress.finish_and_clear();
+    Ok(image)
+}
+
+/// <https://reproducible-builds.org/specs/source-date-epoch/>, as far as a tar header can hold it.
+fn source_date_epoch() -> Result<Option<Duration>> {
+    const VARIABLE: &str = "SOURCE_DATE_EPOCH";
+    const MAXIMUM: u64 = 0o777_7777_7777;
+    let Some(value) = env::var_os(VARIABLE) else { return Ok(None) };
+    let seconds = value.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    match seconds.and_then(|text| text.parse().ok()) {
+        Some(seconds @ 0..=MAXIMUM) => Ok(Some(Duration::from_secs(seconds))),
+        _ => bail!(
+            "{VARIABLE} is {value:?}, but has to be the seconds since 1970 in digits, at most {MAXIMUM}; correct it or \
+             unset it"
+        ),
+    }
+}
+
+/// Only a layout, or nothing, is replaced: whatever else is there is somebody's.
+fn check_replaceable(layout: &Path) -> Result<()> {
+    let advice = "move it away or choose another folder with --output";
+    let kind = match fs::symlink_metadata(layout) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.with_context(|| format!("cannot look at {}", layout.display()))?.file_type(),
+    };
+    if !kind.is_dir() {
+        bail!("{} is not a folder; {advice}", layout.display());
+    }
+    let mut is_layout = false;
+    for entry in fs::read_dir(layout).with_context(|| format!("cannot look into {}", layout.display()))? {
+        match entry?.file_name().to_str() {
+            Some("oci-layout") => is_layout = true,
+            Some("index.json" | "blobs") => {}
+            _ => bail!("{} holds more than an OCI layout; {advice}", layout.display()),
+        }
+    }
+    if !is_layout {
+        bail!("{} is not an OCI layout; {advice}", layout.display());
+    }
+    Ok(())
+}
+
+/// The sizes of an image, platform by platform, in bytes.
+pub fn table(image: &oci::Image, with_digest: bool) -> Table {
+    let mut table = Table::new();
+    let mut header = vec!["platform", "binary", "layer", "config", "manifest"];
+    if with_digest {
+        header.push("digest");
+    }
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
+    for part in &image.platforms {
+        let sizes = [part.program_size, part.layer.size(), part.config.size(), part.manifest.size()];
+        let mut row = vec![part.platform.to_string()];
+        row.extend(sizes.map(|size| size.to_string()));
+        if with_digest {
+            row.push(part.manifest.digest().to_string());
+        }
+        table.add_row(row);
+    }
+    for column in 1..5 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// The line below that table.
+pub fn totals(image: &oci::Image) -> String {
+    let blobs: usize = image.blobs.0.values().map(Vec::len).sum();
+    let pulled = image.platforms.iter().map(|part| part.manifest.size() + part.config.size() + part.layer.size()).max();
+    format!(
+        "Image index {} B; all blobs together {blobs} B; what one node pulls (index, manifest, config, layer) at most {} B.",
+        image.index.size(),
+        image.index.size() + pulled.unwrap_or_default(),
+    )
+}

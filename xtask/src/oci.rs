@@ -1,0 +1,154 @@
+//! The documents of an OCI image, as short as they can be: on a node they weigh more than the program. `mediaType` at
+//! the top of manifests and indexes is left out, as images from before OCI 1.0.2 have it: whoever reads one was told
+//! the type by the descriptor or the registry that led there.
+
+use crate::build::Program;
+use crate::layer;
+use crate::platform::Platform;
+use anyhow::{Context, Result};
+use oci_spec::image::{
+    ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, ImageConfigurationBuilder, ImageIndexBuilder,
+    ImageManifestBuilder, MediaType, OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder,
+};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime};
+
+/// What one platform's part of the image consists of.
+pub struct PlatformImage {
+    pub platform: &'static Platform,
+    pub program_size: u64,
+    pub layer: Descriptor,
+    pub config: Descriptor,
+    pub manifest: Descriptor,
+}
+
+/// An image for one or more platforms.
+pub struct Image {
+    pub platforms: Vec<PlatformImage>,
+    pub index: Descriptor,
+    pub blobs: Blobs,
+}
+
+/// Content by its path in the layout: in their order, and each once.
+#[derive(Default)]
+pub struct Blobs(pub BTreeMap<String, Vec<u8>>);
+
+impl Blobs {
+    fn add(&mut self, media_type: MediaType, content: Vec<u8>) -> Result<Descriptor> {
+        let descriptor = Descriptor::new(media_type, content.len() as u64, sha256(&content)?);
+        self.0.insert(path(&descriptor), content);
+        Ok(descriptor)
+    }
+}
+
+fn sha256(content: &[u8]) -> Result<Digest> {
+    let hash: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hash}").parse().context("not a digest")
+}
+
+fn path(descriptor: &Descriptor) -> String {
+    format!("blobs/{}/{}", descriptor.digest().algorithm(), descriptor.digest().digest())
+}
+
+impl Image {
+    /// `built` is called after each platform. Only a time that was asked for is recorded.
+    pub fn new(programs: Vec<Program>, time: Option<Duration>, mut built: impl FnMut(&Platform)) -> Result<Self> {
+        let mut blobs = Blobs::default();
+        let mut platforms = Vec::new();
+        for program in programs {
+            platforms.push(PlatformImage::new(&program, time, &mut blobs)?);
+            built(program.platform);
+        }
+        let manifests: Vec<_> = platforms.iter().map(PlatformImage::index_entry).collect::<Result<_>>()?;
+        let index = ImageIndexBuilder::default().schema_version(2u32).manifests(manifests).build()?;
+        let index = blobs.add(MediaType::ImageIndex, serde_json::to_vec(&index)?)?;
+        Ok(Self { platforms, index, blobs })
+    }
+
+    /// The files of an OCI layout in which the image has these references.
+    pub fn layout(&self, references: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
+        let manifests: Vec<_> = references
+            .iter()
+            .map(|reference| {
+                let mut entry = self.index.clone();
+                // containerd and Podman look for the first, skopeo for the second, and where both are read the first
+                // has priority. OCI would have but the tag in the second, which then names nothing without the first.
+                let names = [CONTAINERD_NAME, ANNOTATION_REF_NAME].map(|key| (key.into(), reference.clone()));
+                entry.set_annotations(Some(HashMap::from(names)));
+                entry
+            })
+            .collect();
+        let index = ImageIndexBuilder::default().schema_version(2u32).manifests(manifests).build()?;
+        let layout = OciLayoutBuilder::default().image_layout_version("1.0.0").build()?;
+        let mut files = self.blobs.0.clone();
+        // By way of a `Value`, which unlike a hash map of annotations has an order.
+        files.insert("index.json".into(), serde_json::to_vec(&serde_json::to_value(index)?)?);
+        files.insert("oci-layout".into(), serde_json::to_vec(&layout)?);
+        Ok(files)
+    }
+
+    /// The layout in one file, with the document beside it by which Docker before 27 finds an image.
+    pub fn archive(&self, references: &[String]) -> Result<Vec<u8>> {
+        let mut files = self.layout(references)?;
+        // Its format knows nothing of platforms: the first one it is.
+        let first = self.platforms.first().context("an image needs a platform")?;
+        let document =
+            json!([{ "Config": path(&first.config), "RepoTags": references, "Layers": [path(&first.layer)] }]);
+        files.insert("manifest.json".into(), serde_json::to_vec(&document)?);
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, name, content.as_slice())?;
+        }
+        Ok(builder.into_inner()?)
+    }
+}
+
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+impl PlatformImage {
+    fn new(program: &Program, time: Option<Duration>, blobs: &mut Blobs) -> Result<Self> {
+        let Program { platform, bytes, .. } = program;
+        let layer = layer::layer(bytes, time.unwrap_or_default().as_secs())?;
+        let rootfs = RootFsBuilder::default().typ("layers").diff_ids([sha256(&layer.tar)?.to_string()]).build()?;
+        let mut config = ImageConfigurationBuilder::default()
+            .architecture(platform.architecture.clone())
+            .os(Os::Linux)
+            .config(execution()?)
+            .rootfs(rootfs);
+        if let Some(variant) = platform.variant {
+            config = config.variant(variant);
+        }
+        if let Some(time) = time {
+            config = config.created(humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + time).to_string());
+        }
+        let config = blobs.add(MediaType::ImageConfig, serde_json::to_vec(&config.build()?)?)?;
+        let layer = blobs.add(MediaType::ImageLayerGzip, layer.gzip)?;
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(2u32)
+            .config(config.clone())
+            .layers([layer.clone()])
+            .build()?;
+        let manifest = blobs.add(MediaType::ImageManifest, serde_json::to_vec(&manifest)?)?;
+        Ok(Self { platform, program_size: bytes.len() as u64, layer, config, manifest })
+    }
+
+    fn index_entry(&self) -> Result<Descriptor> {
+        let mut platform = PlatformBuilder::default().architecture(self.platform.architecture.clone()).os(Os::Linux);
+        if let Some(variant) = self.platform.variant {
+            platform = platform.variant(variant);
+        }
+        let mut entry = self.manifest.clone();
+        entry.set_platform(Some(platform.build()?));
+        Ok(entry)
+    }
+}
+
+/// The user is upstream's: nobody's, and no name that a file in the image would have to resolve.
+fn execution() -> Result<Config> {
+    Ok(ConfigBuilder::default().user("65535:65535").entrypoint(["/pause".to_owned()]).build()?)
+}

@@ -93,3 +93,18 @@ fn asleep_it_holds_nothing_but_its_one_segment_and_its_stack() {
     own.sort();
     assert_eq!(own, ["program", "stack"]);
 }
+
+#[test]
+fn where_user_namespaces_are_refused_the_failure_names_the_setting() {
+    // A user namespace of its own has its own limit, so that nothing else on this machine is refused.
+    let mut command = alone("unshare".as_ref());
+    command.args(["--user", "--map-root-user", "--", "sh", "-euc"]);
+    command.arg(
+        "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" --exact the_first_process_says_nothing_and_sleeps",
+    );
+    command.arg(std::env::current_exe().expect("known")).env("PAUSE_UNDER_TEST", shipped());
+    let ended = finish(command);
+    assert!(!ended.status.success(), "{ended}");
+    let hint = "hint: user.max_user_namespaces is 0; to allow user namespaces set it to a number above 0";
+    assert!(ended.stdout.contains(hint), "{ended}");
+}

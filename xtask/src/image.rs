@@ -73,7 +73,7 @@ impl Image {
             archive.put()
         })?;
 
-        let mut report = table(&image, true).to_string();
+        let mut report = table(&image).to_string();
         report += &format!("\n\n{}\n\n{}\n{}\n\n", totals(&image), layout.display(), archive.display());
         report.extend(references.iter().map(|reference| format!("{reference}\n")));
         output::print(&report)
@@ -92,7 +92,7 @@ pub fn build_image(platforms: &[&'static Platform], time: Option<Duration>) -> R
         progress.inc(1);
     }
     progress.set_message("compressing");
-    let image = oci::Image::new(programs, time, |_| progress.inc(1))?;
+    let image = oci::Image::new(programs, time, || progress.inc(1))?;
     progress.finish_and_clear();
     Ok(image)
 }
@@ -137,26 +137,20 @@ fn check_replaceable(layout: &Path) -> Result<()> {
 }
 
 /// The sizes of an image, platform by platform, in bytes.
-pub fn table(image: &oci::Image, with_digest: bool) -> Table {
+fn table(image: &oci::Image) -> Table {
     let mut table = Table::new();
-    let mut header = vec!["platform", "binary", "layer", "config", "manifest"];
-    if with_digest {
-        header.push("digest");
-    }
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
+    table
+        .load_style(presets::ASCII_MARKDOWN)
+        .set_header(["platform", "binary", "layer", "config", "manifest", "digest"]);
     for part in &image.platforms {
-        let sizes = [part.program_size, part.layer.size(), part.config.size(), part.manifest.size()];
-        let mut row = vec![part.platform.to_string()];
+        let sizes = [part.program.bytes.len() as u64, part.layer.size(), part.config.size(), part.manifest.size()];
+        let mut row = vec![part.program.platform.to_string()];
         row.extend(sizes.map(|size| size.to_string()));
-        if with_digest {
-            row.push(part.manifest.digest().to_string());
-        }
+        row.push(part.manifest.digest().to_string());
         table.add_row(row);
     }
-    for column in 1..5 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
@@ -164,10 +158,10 @@ pub fn table(image: &oci::Image, with_digest: bool) -> Table {
 /// The line below that table.
 pub fn totals(image: &oci::Image) -> String {
     let blobs: usize = image.blobs.0.values().map(Vec::len).sum();
-    let pulled = image.platforms.iter().map(|part| part.manifest.size() + part.config.size() + part.layer.size()).max();
+    let pulled = image.platforms.iter().map(|part| image.pulled(part)).max();
     format!(
         "Image index {} B; all blobs together {blobs} B; what one node pulls (index, manifest, config, layer) at most {} B.",
         image.index.size(),
-        image.index.size() + pulled.unwrap_or_default(),
+        pulled.unwrap_or_default(),
     )
 }

@@ -9,6 +9,8 @@ mod oci;
 mod output;
 mod platform;
 mod reference;
+mod size;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ struct CommandLine {
 enum Command {
     Build(build::Build),
     Image(image::Image),
+    Size(size::Size),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let result = output::exit_on_signals().and_then(|()| match command_line.command {
         Command::Build(build) => build.run(),
         Command::Image(image) => image.run(),
+        Command::Size(size) => size.run(),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

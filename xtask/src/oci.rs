@@ -4,7 +4,6 @@
 
 use crate::build::Program;
 use crate::layer;
-use crate::platform::Platform;
 use anyhow::{Context, Result};
 use oci_spec::image::{
     ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, ImageConfigurationBuilder, ImageIndexBuilder,
@@ -17,8 +16,7 @@ use std::time::{Duration, SystemTime};
 
 /// What one platform's part of the image consists of.
 pub struct PlatformImage {
-    pub platform: &'static Platform,
-    pub program_size: u64,
+    pub program: Program,
     pub layer: Descriptor,
     pub config: Descriptor,
     pub manifest: Descriptor,
@@ -54,17 +52,22 @@ fn path(descriptor: &Descriptor) -> String {
 
 impl Image {
     /// `built` is called after each platform. Only a time that was asked for is recorded.
-    pub fn new(programs: Vec<Program>, time: Option<Duration>, mut built: impl FnMut(&Platform)) -> Result<Self> {
+    pub fn new(programs: Vec<Program>, time: Option<Duration>, mut built: impl FnMut()) -> Result<Self> {
         let mut blobs = Blobs::default();
         let mut platforms = Vec::new();
         for program in programs {
-            platforms.push(PlatformImage::new(&program, time, &mut blobs)?);
-            built(program.platform);
+            platforms.push(PlatformImage::new(program, time, &mut blobs)?);
+            built();
         }
         let manifests: Vec<_> = platforms.iter().map(PlatformImage::index_entry).collect::<Result<_>>()?;
         let index = ImageIndexBuilder::default().schema_version(2u32).manifests(manifests).build()?;
         let index = blobs.add(MediaType::ImageIndex, serde_json::to_vec(&index)?)?;
         Ok(Self { platforms, index, blobs })
+    }
+
+    /// What a node of that platform downloads: index, manifest, config and layer.
+    pub fn pulled(&self, part: &PlatformImage) -> u64 {
+        self.index.size() + part.manifest.size() + part.config.size() + part.layer.size()
     }
 
     /// The files of an OCI layout in which the image has these references.
@@ -111,9 +114,9 @@ impl Image {
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 impl PlatformImage {
-    fn new(program: &Program, time: Option<Duration>, blobs: &mut Blobs) -> Result<Self> {
-        let Program { platform, bytes, .. } = program;
-        let layer = layer::layer(bytes, time.unwrap_or_default().as_secs())?;
+    fn new(program: Program, time: Option<Duration>, blobs: &mut Blobs) -> Result<Self> {
+        let platform = program.platform;
+        let layer = layer::layer(&program.bytes, time.unwrap_or_default().as_secs())?;
         let rootfs = RootFsBuilder::default().typ("layers").diff_ids([sha256(&layer.tar)?.to_string()]).build()?;
         let mut config = ImageConfigurationBuilder::default()
             .architecture(platform.architecture.clone())
@@ -134,12 +137,13 @@ impl PlatformImage {
             .layers([layer.clone()])
             .build()?;
         let manifest = blobs.add(MediaType::ImageManifest, serde_json::to_vec(&manifest)?)?;
-        Ok(Self { platform, program_size: bytes.len() as u64, layer, config, manifest })
+        Ok(Self { program, layer, config, manifest })
     }
 
     fn index_entry(&self) -> Result<Descriptor> {
-        let mut platform = PlatformBuilder::default().architecture(self.platform.architecture.clone()).os(Os::Linux);
-        if let Some(variant) = self.platform.variant {
+        let mut platform =
+            PlatformBuilder::default().architecture(self.program.platform.architecture.clone()).os(Os::Linux);
+        if let Some(variant) = self.program.platform.variant {
             platform = platform.variant(variant);
         }
         let mut entry = self.manifest.clone();

@@ -1,0 +1,259 @@
+//! `cargo xtask size`: what pause costs, part by part, beside other pause programs; and the table of sizes in the
+//! README.
+
+use crate::build;
+use crate::elf::Elf;
+use crate::image::{build_image, totals};
+use crate::layer::layer;
+use crate::oci;
+use crate::output::{self, StagedFile, uninterrupted};
+use crate::platform::{PLATFORMS, Selection};
+use crate::trace::{End, Run, follow};
+use anyhow::{Context, Result, bail};
+use comfy_table::{CellAlignment, Table, presets};
+use object::elf::{ET_DYN, PF_R, PF_W, PF_X, ProgramFlags};
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Measure the program, and other pause programs beside it
+///
+/// Sizes are in bytes. A program made for this machine is also run, as the first process of a PID namespace where that
+/// is allowed, and followed from exec until it sleeps.
+#[derive(clap::Args)]
+pub struct Size {
+    #[command(flatten)]
+    selection: Selection,
+    /// Another program to measure, such as a pause.c of your own; repeat it for several
+    #[arg(long = "peer", value_name = "FILE")]
+    peers: Vec<PathBuf>,
+    /// Write the table of sizes into README.md
+    #[arg(long, conflicts_with_all = ["peers", "choices"])]
+    write_readme: bool,
+    /// Fail if the table of sizes in README.md is out of date
+    #[arg(long, conflicts_with_all = ["peers", "choices", "write_readme"])]
+    check_readme: bool,
+}
+
+impl Size {
+    pub fn run(self) -> Result<()> {
+        if self.write_readme || self.check_readme {
+            return readme(self.write_readme);
+        }
+        // Peers first: a wrong path should not have to wait for a build.
+        let mut columns: Vec<Column> = self.peers.iter().map(|peer| Column::peer(peer)).collect::<Result<_>>()?;
+        for (index, platform) in self.selection.platforms().into_iter().enumerate() {
+            let program = build::program(platform)?;
+            columns.insert(index, Column::new(&format!("pause, {platform}"), &program.path, &program.bytes)?);
+        }
+        let mut report = format!("{}\n", compare(&columns));
+        for column in &columns {
+            if let Some(calls) = &column.calls {
+                report += &format!("\nSystem calls of {}, {calls}\n", column.title);
+            }
+        }
+        output::print(&report)
+    }
+}
+
+/// One program and what was found out about it, in the order of `ROWS`.
+struct Column {
+    title: String,
+    cells: [String; ROWS.len()],
+    calls: Option<String>,
+}
+
+const ROWS: [&str; 10] = [
+    "file",
+    "headers",
+    "code",
+    "texts and other constants",
+    "layer, compressed",
+    "loaded segments",
+    "position-independent",
+    "stack",
+    "system calls until asleep",
+    "page faults, from exec until asleep",
+];
+
+impl Column {
+    fn peer(path: &Path) -> Result<Self> {
+        let title = path.display().to_string();
+        let bytes = fs::read(path).with_context(|| format!("cannot read the peer {title}"))?;
+        let path = path.canonicalize()?;
+        Self::new(&title, &path, &bytes)
+    }
+
+    fn new(title: &str, path: &Path, bytes: &[u8]) -> Result<Self> {
+        let elf = Elf::parse(bytes).with_context(|| format!("cannot measure {title}"))?;
+        let (code, constants) = match parts(&elf, bytes) {
+            Some((code, constants)) => (code.to_string(), constants.to_string()),
+            None => ("?".into(), "?".into()),
+        };
+        let segments: Vec<String> = elf.loads.iter().map(|load| letters(load.flags)).collect();
+        let is_independent = elf.kind == ET_DYN;
+        let stack = match elf.stack_flags {
+            Some(flags) if !flags.contains(PF_X) => "not executable",
+            Some(_) => "executable",
+            None => "as the kernel likes",
+        };
+        let behaviour = if runs_here(&elf)? { Behaviour::of(path)? } else { Behaviour::of_a_stranger() };
+        let cells = [
+            bytes.len().to_string(),
+            elf.headers.to_string(),
+            code,
+            constants,
+            layer(bytes, 0)?.gzip.len().to_string(),
+            format!("{}: {}", segments.len(), segments.join(" ")),
+            match (is_independent, elf.interpreted) {
+                (true, true) => "yes, with an interpreter",
+                (true, false) => "yes",
+                (false, true) => "no, with an interpreter",
+                (false, false) => "no",
+            }
+            .into(),
+            stack.into(),
+            behaviour.calls,
+            behaviour.faults,
+        ];
+        Ok(Self { title: title.into(), cells, calls: behaviour.list })
+    }
+}
+
+/// Bytes of code and of constants: by the section headers, or without them, as in the shipped file, by the first of
+/// pause's texts, for linker.ld puts these behind the code.
+fn parts(elf: &Elf, bytes: &[u8]) -> Option<(u64, u64)> {
+    if elf.has_sections {
+        return Some((elf.code, elf.constants));
+    }
+    let texts =
+        [concat!("pause ", env!("CARGO_PKG_VERSION"), "\n"), "Shutting down, got signal: ", "Warning: ", "Error: "];
+    let start = (0..bytes.len()).find(|&at| texts.iter().any(|text| bytes[at..].starts_with(text.as_bytes())))? as u64;
+    Some((start.checked_sub(elf.headers)?, elf.end_of_loads().checked_sub(start)?))
+}
+
+fn letters(flags: ProgramFlags) -> String {
+    [(PF_R, 'R'), (PF_W, 'W'), (PF_X, 'X')]
+        .map(|(flag, letter)| if flags.contains(flag) { letter } else { '-' })
+        .iter()
+        .collect()
+}
+
+/// Whether this machine's kernel runs it with the system calls of this program.
+fn runs_here(elf: &Elf) -> Result<bool> {
+    let own = fs::read("/proc/self/exe").context("cannot read /proc/self/exe")?;
+    let own = Elf::parse(&own)?;
+    Ok((own.machine, own.is_64) == (elf.machine, elf.is_64))
+}
+
+/// What a program does until it sleeps: for the table, and its system calls in full.
+struct Behaviour {
+    calls: String,
+    faults: String,
+    list: Option<String>,
+}
+
+impl Behaviour {
+    /// Runs the program a few times, for the median of the page faults.
+    fn of(program: &Path) -> Result<Self> {
+        const RUNS: usize = 5;
+        let mut faults = Vec::new();
+        loop {
+            let run = follow(program)?;
+            let failure = match run.end {
+                End::Asleep => {
+                    faults.push(run.faults);
+                    if faults.len() < RUNS {
+                        continue;
+                    }
+                    faults.sort_unstable();
+                    let (calls, faults) = (run.calls.len().to_string(), faults[RUNS / 2].to_string());
+                    return Ok(Self { calls, faults, list: Some(list(&run)) });
+                }
+                End::Exited(status) => format!("exits with {status} instead"),
+                End::Killed(signal) => format!("killed by {signal} instead"),
+                End::StillRunning => "does not sleep".into(),
+            };
+            return Ok(Self { calls: failure, faults: String::new(), list: None });
+        }
+    }
+
+    fn of_a_stranger() -> Self {
+        Self { calls: "made for another machine".into(), faults: String::new(), list: None }
+    }
+}
+
+/// `as PID 1: getpid, 3 rt_sigaction, wait4, pause`: the same call several times in a row is counted.
+fn list(run: &Run) -> String {
+    let as_whom = if run.is_first_process { "as PID 1" } else { "not as PID 1" };
+    let groups: Vec<String> = run
+        .calls
+        .chunk_by(|a, b| a == b)
+        .map(|group| if group.len() == 1 { group[0].clone() } else { format!("{} {}", group.len(), group[0]) })
+        .collect();
+    format!("{as_whom}: {}", groups.join(", "))
+}
+
+fn compare(columns: &[Column]) -> Table {
+    let mut table = Table::new();
+    let titles = columns.iter().map(|column| column.title.as_str());
+    table.load_style(presets::ASCII_MARKDOWN).set_header([""].into_iter().chain(titles));
+    for (row, name) in ROWS.iter().enumerate() {
+        table.add_row([*name].into_iter().chain(columns.iter().map(|column| column.cells[row].as_str())));
+    }
+    table
+}
+
+const BEGIN: &str = "<!-- size:begin -->\n";
+const END: &str = "<!-- size:end -->";
+
+fn readme(write: bool) -> Result<()> {
+    let path = build::root()?.join("README.md");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let Some((before, after)) = parts else {
+        bail!("{} has no lines {} and {END}, between which the table belongs", path.display(), BEGIN.trim_end());
+    };
+    let platforms: Vec<_> = PLATFORMS.iter().collect();
+    // Without a time: the sizes do not depend on when somebody builds.
+    let image = build_image(&platforms, None)?;
+    let current = format!("{before}{BEGIN}{}\n\n{}\n{END}{after}", readme_table(&image)?, totals(&image));
+    if current == text {
+        return Ok(());
+    }
+    if !write {
+        bail!("the table of sizes in {} is out of date: run `cargo xtask size --write-readme`", path.display());
+    }
+    let mode = fs::metadata(&path)?.permissions().mode();
+    uninterrupted(|| StagedFile::new(&path, current.as_bytes(), mode)?.put())
+}
+
+fn readme_table(image: &oci::Image) -> Result<Table> {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header([
+        "platform",
+        "binary",
+        "headers",
+        "code",
+        "texts",
+        "layer",
+        "config",
+        "manifest",
+        "one node pulls",
+    ]);
+    for part in &image.platforms {
+        let elf = Elf::parse(&part.program.bytes)?;
+        let (code, texts) = parts(&elf, &part.program.bytes).context("none of pause's texts is in it")?;
+        let (layer, config, manifest) = (part.layer.size(), part.config.size(), part.manifest.size());
+        let pulled = image.pulled(part);
+        let binary = part.program.bytes.len() as u64;
+        let mut row = vec![part.program.platform.to_string()];
+        row.extend([binary, elf.headers, code, texts, layer, config, manifest, pulled].map(|size| size.to_string()));
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    Ok(table)
+}

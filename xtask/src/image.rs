@@ -55,7 +55,9 @@ impl Image {
             None => build::root()?.join("target/image"),
         };
         let (layout, archive) = (output.join(LAYOUT), output.join(self.archive));
+        // What can be wrong with the folder is better found before the work than after it.
         check_replaceable(&layout)?;
+        fs::create_dir_all(&output).with_context(|| format!("cannot make the folder {}", output.display()))?;
         let mut references: Vec<String> = Vec::new();
         for reference in self.tags.iter().map(|tag| tag.of(&self.name)) {
             if !references.contains(&reference) {

@@ -104,6 +104,10 @@ impl Image {
         for (name, content) in files {
             let mut header = tar::Header::new_ustar();
             header.set_mode(0o644);
+            // Left empty, some readers take these for no number.
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             header.set_size(content.len() as u64);
             builder.append_data(&mut header, name, content.as_slice())?;
         }

@@ -5,7 +5,9 @@ mod engines;
 mod support;
 
 use engines::Sandbox;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -92,7 +94,18 @@ struct Entry {
     mode: u32,
     owner: u64,
     group: u64,
-    bytes: Vec<u8>,
+    bytes: Bytes,
+}
+
+#[derive(PartialEq)]
+struct Bytes(Vec<u8>);
+
+/// Short enough to be compared by eye.
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} with SHA-256 ", self.0.len())?;
+        Sha256::digest(&self.0).iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 impl Image {
@@ -100,7 +113,7 @@ impl Image {
     fn read(archive: &Path) -> Self {
         let open = File::open(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display()));
         let members: HashMap<String, Vec<u8>> =
-            entries(open).into_iter().map(|entry| (entry.path, entry.bytes)).collect();
+            entries(open).into_iter().map(|entry| (entry.path, entry.bytes.0)).collect();
         let member = |name: &str| {
             members.get(name).unwrap_or_else(|| panic!("no {name} in {}: {:?}", archive.display(), members.keys()))
         };
@@ -128,10 +141,11 @@ fn entries(tar: impl Read) -> Vec<Entry> {
         Entry {
             path: entry.path().expect("a path").display().to_string(),
             kind: header.entry_type(),
-            mode: header.mode().expect("a mode"),
+            // Engines put the file type beside it.
+            mode: header.mode().expect("a mode") & 0o7777,
             owner: header.uid().expect("an owner"),
             group: header.gid().expect("a group"),
-            bytes,
+            bytes: Bytes(bytes),
         }
     });
     entries.collect()

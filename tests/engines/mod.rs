@@ -148,13 +148,14 @@ fn folders(parent: &Path) -> Vec<PathBuf> {
 
 /// Makes the image with the tool, below `folder`, under the names given; returns the tar to load.
 pub fn image(folder: &Path, names: &[&str]) -> PathBuf {
-    let archive = folder.join("pause.tar");
+    // Building the tool may take longer than a command is given.
+    support::shipped();
     let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "image", "--output"]).arg(folder).arg("--archive").arg(&archive);
+    command.args(["xtask", "image", "--output"]).arg(folder);
     command.args(names.iter().flat_map(|name| ["--tag", name]));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     succeed(command);
-    archive
+    folder.join("pause.tar")
 }
 
 /// Runs a command that has to succeed, and returns what it printed, without the last line's end.

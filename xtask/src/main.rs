@@ -2,6 +2,7 @@
 //! one needs.
 
 mod build;
+mod demo;
 mod elf;
 mod image;
 mod layer;
@@ -26,6 +27,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     Build(build::Build),
+    Demo(demo::Demo),
     Image(image::Image),
     Size(size::Size),
 }
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let result = output::exit_on_signals().and_then(|()| match command_line.command {
         Command::Build(build) => build.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Image(image) => image.run(),
         Command::Size(size) => size.run(),
     });

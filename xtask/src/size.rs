@@ -11,11 +11,13 @@ use crate::platform::{PLATFORMS, Selection};
 use crate::trace::{End, Run, follow};
 use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::ProgressBar;
 use object::elf::{ET_DYN, PF_R, PF_W, PF_X, ProgramFlags};
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Measure the program, and other pause programs beside it
 ///
@@ -41,12 +43,24 @@ impl Size {
         if self.write_readme || self.check_readme {
             return readme(self.write_readme);
         }
-        // Peers first: a wrong path should not have to wait for a build.
-        let mut columns: Vec<Column> = self.peers.iter().map(|peer| Column::peer(peer)).collect::<Result<_>>()?;
-        for (index, platform) in self.selection.platforms().into_iter().enumerate() {
-            let program = build::program(platform)?;
-            columns.insert(index, Column::new(&format!("pause, {platform}"), &program.path, &program.bytes)?);
+        // A wrong path should not have to wait for a build.
+        let peers: Vec<(Vec<u8>, Elf)> = self.peers.iter().map(|path| read(path)).collect::<Result<_>>()?;
+        let progress = ProgressBar::new_spinner();
+        progress.enable_steady_tick(Duration::from_millis(100));
+        let mut columns = Vec::new();
+        for platform in self.selection.platforms() {
+            let title = format!("pause, {platform}");
+            progress.set_message(title.clone());
+            let path = build::program(platform)?.path;
+            let (bytes, elf) = read(&path)?;
+            columns.push(Column::new(title, &path, &bytes, &elf)?);
         }
+        for (path, (bytes, elf)) in self.peers.iter().zip(&peers) {
+            let title = path.display().to_string();
+            progress.set_message(title.clone());
+            columns.push(Column::new(title, path, bytes, elf)?);
+        }
+        progress.finish_and_clear();
         let mut report = format!("{}\n", compare(&columns));
         for column in &columns {
             if let Some(calls) = &column.calls {
@@ -55,6 +69,12 @@ impl Size {
         }
         output::print(&report)
     }
+}
+
+fn read(path: &Path) -> Result<(Vec<u8>, Elf)> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let elf = Elf::parse(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
+    Ok((bytes, elf))
 }
 
 /// One program and what was found out about it, in the order of `ROWS`.
@@ -78,16 +98,8 @@ const ROWS: [&str; 10] = [
 ];
 
 impl Column {
-    fn peer(path: &Path) -> Result<Self> {
-        let title = path.display().to_string();
-        let bytes = fs::read(path).with_context(|| format!("cannot read the peer {title}"))?;
-        let path = path.canonicalize()?;
-        Self::new(&title, &path, &bytes)
-    }
-
-    fn new(title: &str, path: &Path, bytes: &[u8]) -> Result<Self> {
-        let elf = Elf::parse(bytes).with_context(|| format!("cannot measure {title}"))?;
-        let (code, constants) = match parts(&elf, bytes) {
+    fn new(title: String, path: &Path, bytes: &[u8], elf: &Elf) -> Result<Self> {
+        let (code, constants) = match parts(elf, bytes) {
             Some((code, constants)) => (code.to_string(), constants.to_string()),
             None => ("?".into(), "?".into()),
         };
@@ -96,9 +108,9 @@ impl Column {
         let stack = match elf.stack_flags {
             Some(flags) if !flags.contains(PF_X) => "not executable",
             Some(_) => "executable",
-            None => "as the kernel likes",
+            None => "the kernel's default",
         };
-        let behaviour = if runs_here(&elf)? { Behaviour::of(path)? } else { Behaviour::of_a_stranger() };
+        let behaviour = if runs_here(elf)? { Behaviour::of(path)? } else { Behaviour::of_a_stranger() };
         let cells = [
             bytes.len().to_string(),
             elf.headers.to_string(),
@@ -117,7 +129,7 @@ impl Column {
             behaviour.calls,
             behaviour.faults,
         ];
-        Ok(Self { title: title.into(), cells, calls: behaviour.list })
+        Ok(Self { title, cells, calls: behaviour.list })
     }
 }
 

@@ -50,7 +50,7 @@ impl Drop for Tracee {
 pub fn follow(program: &Path) -> Result<Run> {
     let (tracee, is_first_process) = start(program)?;
     let pid = tracee.0;
-    let faults_before = step_through_exec(pid).with_context(|| format!("cannot trace {}", program.display()))?;
+    let faults_before = step_through_exec(pid).with_context(|| format!("cannot run {}", program.display()))?;
     let mut calls = Vec::new();
     let end = step_until_asleep(pid, &mut calls)?;
     let faults = if matches!(end, End::Asleep) { process(pid)?.faults - faults_before } else { 0 };

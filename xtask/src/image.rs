@@ -25,7 +25,7 @@ pub struct Image {
     #[arg(long, value_name = "NAME", default_value = "localhost/pause", value_parser = reference::parse_name)]
     name: Reference,
     /// Tag of the image, such as 3.10, or a full reference, such as registry.k8s.io/pause:3.10; repeat it for several
-    #[arg(long = "tag", value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"), value_parser = reference::parse_tag)]
+    #[arg(long = "tag", value_name = "TAG", default_value = VERSION, value_parser = reference::parse_tag)]
     tags: Vec<Tag>,
     /// Folder to write to: the layout is its subfolder `oci` [default: target/image of the project]
     #[arg(long, value_name = "DIR")]
@@ -45,6 +45,7 @@ fn parse_file_name(text: &str) -> Result<String, String> {
     }
 }
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LAYOUT: &str = "oci";
 
 impl Image {
@@ -162,7 +163,8 @@ pub fn totals(image: &oci::Image) -> String {
     let blobs: usize = image.blobs.0.values().map(Vec::len).sum();
     let pulled = image.platforms.iter().map(|part| image.pulled(part)).max();
     format!(
-        "Image index {} B; all blobs together {blobs} B; what one node pulls (index, manifest, config, layer) at most {} B.",
+        "Image index {} B; all blobs together {blobs} B; what one node pulls (index, manifest, config, layer) at most \
+         {} B.",
         image.index.size(),
         pulled.unwrap_or_default(),
     )

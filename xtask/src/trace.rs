@@ -41,9 +41,11 @@ struct Tracee(Pid);
 
 impl Drop for Tracee {
     fn drop(&mut self) {
-        // Both fail if it has already ended, which is what they are for.
-        let _ = kill(self.0, Signal::SIGKILL);
-        let _ = waitpid(self.0, None);
+        // Once it has been waited for, its number may be another process's.
+        if waitpid(self.0, Some(WaitPidFlag::WNOHANG)).is_ok() {
+            let _ = kill(self.0, Signal::SIGKILL);
+            let _ = waitpid(self.0, None);
+        }
     }
 }
 

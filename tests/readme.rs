@@ -1,0 +1,11 @@
+//! The README says what is measured.
+
+use std::process::Command;
+
+#[test]
+fn the_size_table_is_what_the_tool_measures() {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["xtask", "size", "--check-readme"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = command.output().expect("cargo runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -25,6 +25,35 @@ pub const ERROR: &str = "Error: infinite loop terminated\n";
 /// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The platform under test, such as linux/arm64: `PAUSE_PLATFORM` if it is set, else this machine's.
+fn platform() -> String {
+    let native = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "riscv64" => "riscv64",
+        other => panic!("pause has not been tested on {other}; set PAUSE_PLATFORM"),
+    };
+    std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
+}
+
+/// The emulator that runs the platform's programs here, if it takes one: QEMU's user mode.
+fn emulator() -> Option<&'static str> {
+    Some(match (&*platform(), std::env::consts::ARCH) {
+        ("linux/amd64", "x86_64") | ("linux/386", "x86_64") | ("linux/arm64", "aarch64") | ("linux/riscv64", "riscv64") => {
+            return None;
+        }
+        ("linux/amd64", _) => "qemu-x86_64-static",
+        ("linux/arm64", _) => "qemu-aarch64-static",
+        ("linux/arm/v7", _) => "qemu-arm-static",
+        ("linux/ppc64le", _) => "qemu-ppc64le-static",
+        ("linux/s390x", _) => "qemu-s390x-static",
+        ("linux/riscv64", _) => "qemu-riscv64-static",
+        ("linux/386", _) => "qemu-i386-static",
+        ("linux/loong64", _) => "qemu-loongarch64-static",
+        (unknown, _) => panic!("PAUSE_PLATFORM is {unknown}, for which no emulator is known"),
+    })
+}
+
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
 pub fn shipped() -> &'static Path {
     static SHIPPED: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -40,7 +69,7 @@ fn build_shipped() -> PathBuf {
         Some(path) => path.into(),
         None => {
             let output = Command::new(env!("CARGO"))
-                .args(["xtask", "build", "--platform", "linux/amd64"])
+                .args(["xtask", "build", "--platform", &platform()])
                 .current_dir(env!("CARGO_MANIFEST_DIR"))
                 .stderr(Stdio::inherit())
                 .output()
@@ -58,14 +87,17 @@ pub fn debug() -> &'static Path {
 
 /// `program` as an ordinary process, its output kept.
 pub fn alone(program: &Path) -> Command {
-    kept(Command::new(program))
+    let mut words = emulator().map(OsStr::new).into_iter().chain([program.as_os_str()]);
+    let mut command = Command::new(words.next().expect("a program"));
+    command.args(words);
+    kept(command)
 }
 
 /// `program` as PID 1 of new user, PID, network, IPC, UTS and mount namespaces, its output kept.
 pub fn sandboxed(program: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--pid", "--net", "--ipc", "--uts", "--mount"]);
-    command.args(["--fork", "--kill-child", "--"]).arg(program);
+    command.args(["--fork", "--kill-child", "--"]).args(emulator()).arg(program);
     kept(command)
 }
 

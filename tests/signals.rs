@@ -8,7 +8,7 @@ use nix::sys::signal::{self, Signal, Signal::*};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use procfs::process::ProcState;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use support::*;
 
 /// Signals that do not end a process by default (signal(7)): ignored, or stopping and continuing it.
@@ -143,7 +143,7 @@ fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
     let mut command = if as_pid_1 { sandboxed(shipped()) } else { alone(shipped()) };
     // SAFETY: only a system call is made between fork and exec.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
-    let child = command.spawn().expect("starts");
+    let mut child = command.spawn().expect("starts");
     let mut pid = Pid::from_raw(child.id() as i32);
     assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, SIGTRAP)), "stopped at exec");
     if as_pid_1 {
@@ -161,55 +161,35 @@ fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
     signal::kill(pid, SIGTERM).expect("alive");
     ptrace::detach(pid, None).expect("stopped");
 
-    let early = if as_pid_1 {
-        let mut lost = false;
-        eventually("it to end or to fall asleep", || {
-            lost = is_asleep(pid);
-            lost || state(pid).is_none_or(|state| state == ProcState::Zombie)
-        });
-        if lost { Early::Lost } else { Early::Handled }
-    } else {
-        match waitpid(pid, None).expect("the parent may wait for it") {
-            WaitStatus::Signaled(_, SIGTERM, _) => Early::Lost,
-            WaitStatus::Exited(_, 0) => Early::Handled,
-            other => panic!("after {instructions} instructions: {other:?}"),
-        }
-    };
-    if as_pid_1 {
-        signal::kill(pid, SIGKILL).ok();
-        let unshare = Pid::from_raw(child.id() as i32);
-        eventually("unshare to end", || {
-            waitpid(unshare, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive)
-        });
+    // Lost, it leaves PID 1 asleep and kills any other process.
+    let mut asleep = false;
+    eventually("it to end or to fall asleep", || {
+        asleep = is_asleep(pid);
+        asleep || state(pid).is_none_or(|state| state == ProcState::Zombie)
+    });
+    if asleep {
+        signal::kill(pid, SIGKILL).expect("alive");
     }
+    let status = child.wait().expect("waitable");
+    let early = if asleep || status.signal() == Some(libc::SIGTERM) { Early::Lost } else { Early::Handled };
+    assert!(early == Early::Lost || status.success(), "after {instructions} instructions: {status}");
     (early, system_calls)
 }
 
-/// Lets a traced `unshare` run until its child has just become pause, and returns that child, stopped.
+/// Lets a traced `unshare` go and returns its child, stopped when it has just become pause.
 fn follow_to_first_process(unshare: Pid) -> Pid {
     use ptrace::Options;
-    let options = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEEXEC;
-    ptrace::setoptions(unshare, options).expect("stopped");
+    ptrace::setoptions(unshare, Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEEXEC).expect("stopped");
     ptrace::cont(unshare, None).expect("stopped");
-    let mut first = None;
+    let forked = waitpid(unshare, None).expect("traced");
+    assert_eq!(forked, WaitStatus::PtraceEvent(unshare, SIGTRAP, libc::PTRACE_EVENT_FORK));
+    let first = Pid::from_raw(ptrace::getevent(unshare).expect("stopped") as i32);
+    ptrace::detach(unshare, None).expect("stopped");
     loop {
-        // Any other child belongs to another test.
-        let traced = [Some(unshare), first];
-        for pid in traced.into_iter().flatten() {
-            match waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)).expect("traced") {
-                WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) if pid != unshare => {
-                    ptrace::detach(unshare, None).ok();
-                    return pid;
-                }
-                WaitStatus::PtraceEvent(..) => {
-                    first = ptrace::getevent(unshare).ok().map(|pid| Pid::from_raw(pid as i32));
-                    ptrace::cont(unshare, None).expect("stopped");
-                }
-                WaitStatus::Stopped(pid, SIGSTOP) => ptrace::cont(pid, None).expect("stopped"),
-                WaitStatus::Stopped(pid, signal) => ptrace::cont(pid, signal).expect("stopped"),
-                WaitStatus::StillAlive => std::thread::yield_now(),
-                other => panic!("unshare: {other:?}"),
-            }
+        match waitpid(first, Some(WaitPidFlag::__WALL)).expect("traced from the start") {
+            WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) => return first,
+            WaitStatus::Stopped(_, SIGSTOP) => ptrace::cont(first, None).expect("stopped"),
+            other => panic!("the child of unshare: {other:?}"),
         }
     }
 }

@@ -72,29 +72,6 @@ fn other_arguments_are_ignored() {
 }
 
 #[test]
-fn asleep_it_holds_nothing_but_its_one_segment_and_its_stack() {
-    let pause = Pause::first();
-    let maps = procfs::process::Process::new(pause.pid.as_raw()).and_then(|process| process.maps()).expect("readable");
-    let mut own = Vec::new();
-    for map in maps {
-        use procfs::process::{MMPermissions, MMapPath};
-        assert!(!map.perms.contains(MMPermissions::WRITE | MMPermissions::EXECUTE), "writable code: {map:?}");
-        match map.pathname {
-            MMapPath::Vdso | MMapPath::Vvar | MMapPath::Vsyscall => {}
-            MMapPath::Other(name) if name.starts_with("vvar") || name.starts_with("uprobes") => {}
-            MMapPath::Stack => own.push("stack"),
-            MMapPath::Path(path) if path == shipped().canonicalize().unwrap() => {
-                assert_eq!(map.perms, MMPermissions::READ | MMPermissions::EXECUTE | MMPermissions::PRIVATE);
-                own.push("program");
-            }
-            other => panic!("pause needs no mapping of {other:?}"),
-        }
-    }
-    own.sort();
-    assert_eq!(own, ["program", "stack"]);
-}
-
-#[test]
 fn where_user_namespaces_are_refused_the_failure_names_the_setting() {
     // A user namespace of its own has its own limit, so that nothing else on this machine is refused.
     let mut command = alone("unshare".as_ref());
@@ -107,4 +84,33 @@ fn where_user_namespaces_are_refused_the_failure_names_the_setting() {
     assert!(!ended.status.success(), "{ended}");
     let hint = "hint: user.max_user_namespaces is 0; to allow user namespaces set it to a number above 0";
     assert!(ended.stdout.contains(hint), "{ended}");
+}
+
+/// Under an emulator this would see the emulator's memory.
+mod natively {
+    use super::*;
+
+    #[test]
+    fn asleep_it_holds_nothing_but_its_one_segment_and_its_stack() {
+        let pause = Pause::first();
+        let maps =
+            procfs::process::Process::new(pause.pid.as_raw()).and_then(|process| process.maps()).expect("readable");
+        let mut own = Vec::new();
+        for map in maps {
+            use procfs::process::{MMPermissions, MMapPath};
+            assert!(!map.perms.contains(MMPermissions::WRITE | MMPermissions::EXECUTE), "writable code: {map:?}");
+            match map.pathname {
+                MMapPath::Vdso | MMapPath::Vvar | MMapPath::Vsyscall => {}
+                MMapPath::Other(name) if name.starts_with("vvar") || name.starts_with("uprobes") => {}
+                MMapPath::Stack => own.push("stack"),
+                MMapPath::Path(path) if path == shipped().canonicalize().unwrap() => {
+                    assert_eq!(map.perms, MMPermissions::READ | MMPermissions::EXECUTE | MMPermissions::PRIVATE);
+                    own.push("program");
+                }
+                other => panic!("pause needs no mapping of {other:?}"),
+            }
+        }
+        own.sort();
+        assert_eq!(own, ["program", "stack"]);
+    }
 }

@@ -45,97 +45,6 @@ fn under(command: &mut Command, filter: SeccompFilter) {
     unsafe { command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other)) };
 }
 
-#[test]
-fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call() {
-    for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
-        for error in [libc::EPERM, libc::EINVAL, libc::EFAULT, libc::ENOSYS] {
-            for (command, warning) in both_ways() {
-                let command = failing(command, libc::SYS_rt_sigaction, Some((0, signal as u64)), error);
-                finish(command).exited(code, "", warning);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_denied_pause_ends_it_with_a_message_and_status_42() {
-    for error in [libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EINTR] {
-        for (command, warning) in both_ways() {
-            let command = failing(command, libc::SYS_pause, None, error);
-            finish(command).exited(42, "", &[warning, ERROR].concat());
-        }
-    }
-}
-
-#[test]
-fn a_failing_getpid_means_a_warning() {
-    let command = failing(alone(shipped()), libc::SYS_getpid, None, libc::EPERM);
-    Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
-    let command = failing(sandboxed(shipped()), libc::SYS_getpid, None, libc::EPERM);
-    Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
-}
-
-#[test]
-fn a_failing_wait4_is_of_no_consequence() {
-    for error in [libc::ECHILD, libc::EINTR, libc::EPERM, libc::ENOSYS] {
-        for (command, warning) in both_ways() {
-            let command = failing(command, libc::SYS_wait4, Some((2, libc::WNOHANG as u64)), error);
-            Pause::start(command).terminated().exited(0, "", &[warning, TERMINATED].concat());
-        }
-    }
-}
-
-#[test]
-fn a_failing_write_loses_the_message_and_nothing_else() {
-    for error in [libc::EPERM, libc::EAGAIN, libc::EINTR, libc::EIO, libc::ENOSPC, libc::EPIPE] {
-        for (command, _) in both_ways() {
-            let command = failing(command, libc::SYS_write, Some((0, 2)), error);
-            Pause::start(command).terminated().exited(0, "", "");
-        }
-        let mut command = failing(alone(shipped()), libc::SYS_write, Some((0, 1)), error);
-        command.arg("-v");
-        finish(command).exited(0, "", "");
-    }
-}
-
-#[test]
-fn a_failing_poll_loses_the_message_and_nothing_else() {
-    for error in [libc::EPERM, libc::EINTR, libc::ENOMEM, libc::ENOSYS] {
-        for (command, _) in both_ways() {
-            let command = failing(command, libc::SYS_poll, None, error);
-            Pause::start(command).terminated().exited(0, "", "");
-        }
-    }
-}
-
-#[test]
-fn it_makes_no_other_system_call_than_the_design_lists() {
-    let calls = [
-        libc::SYS_getpid,
-        libc::SYS_rt_sigaction,
-        libc::SYS_wait4,
-        libc::SYS_pause,
-        libc::SYS_poll,
-        libc::SYS_write,
-        libc::SYS_exit,
-    ];
-    let confined = |mut command: Command| {
-        // execve is the test's own, to become pause; EPERM would hide what killing shows.
-        let rules = calls.into_iter().chain([libc::SYS_execve]).map(|call| (call, vec![])).collect();
-        let architecture = std::env::consts::ARCH.try_into().expect("an architecture seccompiler knows");
-        let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture);
-        under(&mut command, filter.expect("a valid filter"));
-        command
-    };
-    Pause::start(confined(alone(shipped()))).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
-    let mut version = confined(alone(shipped()));
-    version.arg("-v");
-    finish(version).exited(0, VERSION, "");
-    // With pause denied it also speaks its last words.
-    let last_words = failing(alone(shipped()), libc::SYS_pause, None, libc::EPERM);
-    finish(confined(last_words)).exited(42, "", &[WARNING, ERROR].concat());
-}
-
 /// A pipe nobody reads any more.
 fn broken() -> PipeWriter {
     pipe().expect("a pipe").1
@@ -202,17 +111,6 @@ fn a_full_stderr_neither_blocks_it_at_the_start_nor_at_the_end() {
     }
 }
 
-#[test]
-fn a_full_stderr_does_not_keep_an_error_from_ending_it() {
-    for (command, _) in both_ways() {
-        let mut command = failing(command, libc::SYS_pause, None, libc::EPERM);
-        let (reader, writer) = full();
-        command.stderr(writer);
-        finish(command).exited(42, "", "");
-        assert!(dots(reader), "the messages must have been dropped");
-    }
-}
-
 /// Whether nothing but what [`full`] wrote is in the pipe.
 fn dots(mut reader: PipeReader) -> bool {
     let mut bytes = Vec::new();
@@ -266,4 +164,111 @@ fn a_sandbox_whose_log_reader_died_still_ends_in_order() {
     drop((stdout, stderr));
     pause.signal(SIGTERM);
     assert_eq!(pause.ended().status.code(), Some(0));
+}
+
+/// Under an emulator these would make the emulator's own system calls fail.
+mod natively {
+    use super::*;
+
+    #[test]
+    fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call() {
+        for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
+            for error in [libc::EPERM, libc::EINVAL, libc::EFAULT, libc::ENOSYS] {
+                for (command, warning) in both_ways() {
+                    let command = failing(command, libc::SYS_rt_sigaction, Some((0, signal as u64)), error);
+                    finish(command).exited(code, "", warning);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_denied_pause_ends_it_with_a_message_and_status_42() {
+        for error in [libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EINTR] {
+            for (command, warning) in both_ways() {
+                let command = failing(command, libc::SYS_pause, None, error);
+                finish(command).exited(42, "", &[warning, ERROR].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_getpid_means_a_warning() {
+        let command = failing(alone(shipped()), libc::SYS_getpid, None, libc::EPERM);
+        Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+        let command = failing(sandboxed(shipped()), libc::SYS_getpid, None, libc::EPERM);
+        Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+    }
+
+    #[test]
+    fn a_failing_wait4_is_of_no_consequence() {
+        for error in [libc::ECHILD, libc::EINTR, libc::EPERM, libc::ENOSYS] {
+            for (command, warning) in both_ways() {
+                let command = failing(command, libc::SYS_wait4, Some((2, libc::WNOHANG as u64)), error);
+                Pause::start(command).terminated().exited(0, "", &[warning, TERMINATED].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_write_loses_the_message_and_nothing_else() {
+        for error in [libc::EPERM, libc::EAGAIN, libc::EINTR, libc::EIO, libc::ENOSPC, libc::EPIPE] {
+            for (command, _) in both_ways() {
+                let command = failing(command, libc::SYS_write, Some((0, 2)), error);
+                Pause::start(command).terminated().exited(0, "", "");
+            }
+            let mut command = failing(alone(shipped()), libc::SYS_write, Some((0, 1)), error);
+            command.arg("-v");
+            finish(command).exited(0, "", "");
+        }
+    }
+
+    #[test]
+    fn a_failing_poll_loses_the_message_and_nothing_else() {
+        for error in [libc::EPERM, libc::EINTR, libc::ENOMEM, libc::ENOSYS] {
+            for (command, _) in both_ways() {
+                let command = failing(command, libc::SYS_poll, None, error);
+                Pause::start(command).terminated().exited(0, "", "");
+            }
+        }
+    }
+
+    #[test]
+    fn it_makes_no_other_system_call_than_the_design_lists() {
+        let calls = [
+            libc::SYS_getpid,
+            libc::SYS_rt_sigaction,
+            libc::SYS_wait4,
+            libc::SYS_pause,
+            libc::SYS_poll,
+            libc::SYS_write,
+            libc::SYS_exit,
+        ];
+        let confined = |mut command: Command| {
+            // execve is the test's own, to become pause; EPERM would hide what killing shows.
+            let rules = calls.into_iter().chain([libc::SYS_execve]).map(|call| (call, vec![])).collect();
+            let architecture = std::env::consts::ARCH.try_into().expect("an architecture seccompiler knows");
+            let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture);
+            under(&mut command, filter.expect("a valid filter"));
+            command
+        };
+        Pause::start(confined(alone(shipped()))).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+        let mut version = confined(alone(shipped()));
+        version.arg("-v");
+        finish(version).exited(0, VERSION, "");
+        // With pause denied it also speaks its last words.
+        let last_words = failing(alone(shipped()), libc::SYS_pause, None, libc::EPERM);
+        finish(confined(last_words)).exited(42, "", &[WARNING, ERROR].concat());
+    }
+
+    #[test]
+    fn a_full_stderr_does_not_keep_an_error_from_ending_it() {
+        for (command, _) in both_ways() {
+            let mut command = failing(command, libc::SYS_pause, None, libc::EPERM);
+            let (reader, writer) = full();
+            command.stderr(writer);
+            finish(command).exited(42, "", "");
+            assert!(dots(reader), "the messages must have been dropped");
+        }
+    }
 }

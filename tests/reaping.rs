@@ -79,7 +79,7 @@ fn grandchildren_of_orphans() {
 /// The same through a shell that becomes pause: what it leaves behind is inherited across execve(2).
 fn after(script: &str) -> Pause {
     let mut command = sandboxed("sh".as_ref());
-    command.args(["-c", &format!("{script} exec \"$0\""), shipped().to_str().expect("UTF-8")]);
+    command.args(["-c", &format!("{script} exec \"$@\""), "sh"]).args(words(shipped()));
     Pause::start(command)
 }
 

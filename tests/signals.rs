@@ -28,44 +28,6 @@ fn send(pid: Pid, signal: i32) {
     assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0, "signal {signal}");
 }
 
-#[test]
-fn as_pid_1_it_ignores_every_other_signal_from_within_and_from_outside() {
-    let pause = Pause::first();
-    for signal in other_signals().filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        send(pause.pid, signal);
-        pause.run(&format!("kill -{signal} 1"));
-        assert!(is_asleep(pause.pid), "signal {signal}");
-    }
-    pause.run("kill -KILL 1; kill -STOP 1");
-    assert!(is_asleep(pause.pid), "SIGKILL and SIGSTOP from within its namespace");
-    pause.terminated().exited(0, "", TERMINATED);
-}
-
-#[test]
-fn not_as_pid_1_every_other_signal_has_its_default_effect() {
-    for signal in other_signals() {
-        let mut command = alone(shipped());
-        command.process_group(0); // In a group without its parent, SIGTSTP and its like stop it.
-        // SAFETY: only a system call is made between fork and exec.
-        unsafe {
-            command.pre_exec(|| Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?))
-        };
-        let pause = Pause::start(command);
-        send(pause.pid, signal);
-        if HARMLESS.contains(&signal) {
-            assert!(is_asleep(pause.pid), "signal {signal}");
-            pause.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
-        } else if STOPPING.contains(&signal) {
-            eventually("it to stop", || state(pause.pid) == Some(ProcState::Stopped));
-            pause.signal(SIGCONT);
-            eventually("it to sleep on", || is_asleep(pause.pid));
-            pause.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
-        } else {
-            pause.ended().was_killed_by(signal);
-        }
-    }
-}
-
 /// Sends signals to a stopped pause, so that all of them are there when it goes on.
 fn all_at_once(signals: impl IntoIterator<Item = Signal>) -> Ended {
     let pause = Pause::first();
@@ -194,22 +156,69 @@ fn follow_to_first_process(unshare: Pid) -> Pid {
     }
 }
 
-#[test]
-fn sigterm_right_after_exec_is_lost_only_before_its_handler_is_set() {
-    for as_pid_1 in [false, true] {
-        let mut outcomes = Vec::new();
-        while outcomes.last().is_none_or(|(early, _)| *early == Early::Lost) {
-            outcomes.push(sigterm_after(outcomes.len(), as_pid_1));
+/// An emulator handles signals of its own, and instructions are stepped through on this machine's architecture.
+mod natively {
+    use super::*;
+
+    #[test]
+    fn as_pid_1_it_ignores_every_other_signal_from_within_and_from_outside() {
+        let pause = Pause::first();
+        for signal in other_signals().filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+            send(pause.pid, signal);
+            pause.run(&format!("kill -{signal} 1"));
+            assert!(is_asleep(pause.pid), "signal {signal}");
         }
-        let (window, (_, system_calls)) = (outcomes.len() - 1, outcomes[outcomes.len() - 1]);
-        // Once its handler is set, it stays: the next call is that for SIGCHLD.
-        for instructions in window..window + 5 {
-            assert_eq!(sigterm_after(instructions, as_pid_1).0, Early::Handled, "after {instructions} instructions");
+        pause.run("kill -KILL 1; kill -STOP 1");
+        assert!(is_asleep(pause.pid), "SIGKILL and SIGSTOP from within its namespace");
+        pause.terminated().exited(0, "", TERMINATED);
+    }
+
+    #[test]
+    fn not_as_pid_1_every_other_signal_has_its_default_effect() {
+        for signal in other_signals() {
+            let mut command = alone(shipped());
+            command.process_group(0); // In a group without its parent, SIGTSTP and its like stop it.
+            // SAFETY: only a system call is made between fork and exec.
+            unsafe {
+                command.pre_exec(|| Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?))
+            };
+            let pause = Pause::start(command);
+            send(pause.pid, signal);
+            if HARMLESS.contains(&signal) {
+                assert!(is_asleep(pause.pid), "signal {signal}");
+                pause.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+            } else if STOPPING.contains(&signal) {
+                eventually("it to stop", || state(pause.pid) == Some(ProcState::Stopped));
+                pause.signal(SIGCONT);
+                eventually("it to sleep on", || is_asleep(pause.pid));
+                pause.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+            } else {
+                pause.ended().was_killed_by(signal);
+            }
         }
-        // getpid, rt_sigaction for SIGINT, rt_sigaction for SIGTERM; beside other processes also poll and write.
-        assert_eq!(system_calls, if as_pid_1 { 3 } else { 5 });
-        let stated = format!("the first {window} instructions with {system_calls} system calls");
-        let readme = include_str!("../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(!as_pid_1 || readme.contains(&stated), "README.md must state {stated:?}");
+    }
+
+    #[test]
+    fn sigterm_right_after_exec_is_lost_only_before_its_handler_is_set() {
+        for as_pid_1 in [false, true] {
+            let mut outcomes = Vec::new();
+            while outcomes.last().is_none_or(|(early, _)| *early == Early::Lost) {
+                outcomes.push(sigterm_after(outcomes.len(), as_pid_1));
+            }
+            let (window, (_, system_calls)) = (outcomes.len() - 1, outcomes[outcomes.len() - 1]);
+            // Once its handler is set, it stays: the next call is that for SIGCHLD.
+            for instructions in window..window + 5 {
+                assert_eq!(
+                    sigterm_after(instructions, as_pid_1).0,
+                    Early::Handled,
+                    "after {instructions} instructions"
+                );
+            }
+            // getpid, rt_sigaction for SIGINT, rt_sigaction for SIGTERM; beside other processes also poll and write.
+            assert_eq!(system_calls, if as_pid_1 { 3 } else { 5 });
+            let stated = format!("the first {window} instructions with {system_calls} system calls");
+            let readme = include_str!("../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(!as_pid_1 || readme.contains(&stated), "README.md must state {stated:?}");
+        }
     }
 }

@@ -26,7 +26,7 @@ pub const ERROR: &str = "Error: infinite loop terminated\n";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The platform under test, such as linux/arm64: `PAUSE_PLATFORM` if it is set, else this machine's.
-fn platform() -> String {
+pub fn platform() -> String {
     let native = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -37,9 +37,12 @@ fn platform() -> String {
 }
 
 /// The emulator that runs the platform's programs here, if it takes one: QEMU's user mode.
-fn emulator() -> Option<&'static str> {
+pub fn emulator() -> Option<&'static str> {
     Some(match (&*platform(), std::env::consts::ARCH) {
-        ("linux/amd64", "x86_64") | ("linux/386", "x86_64") | ("linux/arm64", "aarch64") | ("linux/riscv64", "riscv64") => {
+        ("linux/amd64", "x86_64")
+        | ("linux/386", "x86_64")
+        | ("linux/arm64", "aarch64")
+        | ("linux/riscv64", "riscv64") => {
             return None;
         }
         ("linux/amd64", _) => "qemu-x86_64-static",
@@ -85,11 +88,17 @@ pub fn debug() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_pause"))
 }
 
+/// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
+pub fn words(program: &Path) -> Vec<&OsStr> {
+    let emulator = if program == shipped() { emulator() } else { None };
+    emulator.map(OsStr::new).into_iter().chain([program.as_os_str()]).collect()
+}
+
 /// `program` as an ordinary process, its output kept.
 pub fn alone(program: &Path) -> Command {
-    let mut words = emulator().map(OsStr::new).into_iter().chain([program.as_os_str()]);
-    let mut command = Command::new(words.next().expect("a program"));
-    command.args(words);
+    let words = words(program);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     kept(command)
 }
 
@@ -97,7 +106,7 @@ pub fn alone(program: &Path) -> Command {
 pub fn sandboxed(program: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--pid", "--net", "--ipc", "--uts", "--mount"]);
-    command.args(["--fork", "--kill-child", "--"]).args(emulator()).arg(program);
+    command.args(["--fork", "--kill-child", "--"]).args(words(program));
     kept(command)
 }
 

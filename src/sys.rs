@@ -21,13 +21,17 @@ pub struct Disposition {
     flags: usize,
     restorer: arch::Restorer,
     /// Blocked while the handler runs: every signal, so that the first one to arrive is the only one told of.
-    mask: u64,
+    mask: SignalSet,
 }
+
+/// `sigset_t`: 64 signals in words of the machine, by which it is aligned.
+type SignalSet = [usize; 64 / usize::BITS as usize];
+const EVERY_SIGNAL: SignalSet = [!0; 64 / usize::BITS as usize];
 
 impl Disposition {
     #[inline(always)]
     pub fn handle(handler: extern "C" fn(u32) -> !) -> Self {
-        Self { handler: handler as usize, flags: arch::HANDLER_FLAGS, restorer: arch::RESTORER, mask: !0 }
+        Self { handler: handler as usize, flags: arch::HANDLER_FLAGS, restorer: arch::RESTORER, mask: EVERY_SIGNAL }
     }
 
     /// Turns this disposition into the ignoring of a signal, for which flags and mask mean nothing.
@@ -56,7 +60,7 @@ pub fn rt_sigaction(signal: u32, disposition: &Disposition) -> i32 {
             signal as usize,
             &raw const *disposition as usize,
             no_old_disposition,
-            size_of::<u64>(),
+            size_of::<SignalSet>(),
         ) as i32
     }
 }

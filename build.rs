@@ -5,9 +5,6 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=linker.ld");
     let linker_script = format!("{}/linker.ld", env("CARGO_MANIFEST_DIR"));
-    println!("cargo::rustc-link-arg-bins=-nostartfiles");
-    println!("cargo::rustc-link-arg-bins=-nostdlib");
-    println!("cargo::rustc-link-arg-bins=-static-pie");
     let mut linker_arguments = vec![
         format!("--script={linker_script}"),
         "--no-dynamic-linker".into(),
@@ -18,8 +15,17 @@ fn main() {
     if env("PROFILE") == "release" {
         linker_arguments.extend(["-z".into(), "nosectionheader".into()]);
     }
+    // The tool calls the linker itself, so that no architecture needs a C compiler; cargo alone calls it through one.
+    let (through_compiler, prefix): (&[&str], _) = if env("CARGO_ENCODED_RUSTFLAGS").contains("linker-flavor=ld.lld") {
+        (&[], "")
+    } else {
+        (&["-nostartfiles", "-nostdlib", "-static-pie"], "-Wl,")
+    };
+    for argument in through_compiler {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
     for argument in linker_arguments {
-        println!("cargo::rustc-link-arg-bins=-Wl,{argument}");
+        println!("cargo::rustc-link-arg-bins={prefix}{argument}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The system calls of pause, typed. There are no others: this list is its seccomp profile.
 
-use crate::arch::{self, nr, syscall0, syscall1, syscall3, syscall4};
+use crate::arch::{self, Waiting, nr, syscall0, syscall1, syscall3, syscall4};
 
 /// Signal numbers, the same on every architecture pause is built for (signal(7)).
 pub const SIGINT: u32 = 2;
@@ -27,7 +27,7 @@ pub struct Disposition {
 impl Disposition {
     #[inline(always)]
     pub fn handle(handler: extern "C" fn(u32) -> !) -> Self {
-        Self { handler: handler as usize, flags: arch::HANDLER_FLAGS, restorer: arch::Restorer::uninit(), mask: !0 }
+        Self { handler: handler as usize, flags: arch::HANDLER_FLAGS, restorer: arch::RESTORER, mask: !0 }
     }
 
     /// Turns this disposition into the ignoring of a signal, for which flags and mask mean nothing.
@@ -70,14 +70,20 @@ pub fn wait4_any() -> i32 {
     unsafe { syscall4(nr::WAIT4, ANY_CHILD, 0, WNOHANG, 0) as i32 }
 }
 
-/// pause(2). It returns after a handler has returned, which ours never do, or if the call is denied.
+/// pause(2), or what libc makes of it where there is none. It returns after a handler has returned, which ours never do,
+/// or if the call is denied.
 #[inline(always)]
 pub fn pause() {
-    // SAFETY: takes no arguments and touches no memory.
-    unsafe { syscall0(nr::PAUSE) };
+    // SAFETY: without file descriptors and addresses the kernel touches no memory.
+    unsafe {
+        match arch::WAITING {
+            Waiting::PauseAndPoll { pause, .. } => syscall0(pause),
+            Waiting::Ppoll { ppoll } => syscall4(ppoll, 0, 0, 0, 0),
+        }
+    };
 }
 
-/// Whether a write to `fd` would neither block nor fail, by poll(2): room, and somebody to read.
+/// Whether a write to `fd` would neither block nor fail, by poll(2) or ppoll(2): room, and somebody to read.
 #[inline(always)]
 pub fn is_writable(fd: usize) -> bool {
     /// `struct pollfd`. The events are 16 bits and those that can be reported lie in the lower eight, read alone.
@@ -89,9 +95,16 @@ pub fn is_writable(fd: usize) -> bool {
     }
     const POLLOUT: i16 = 4;
     let mut poll = PollFd { fd: fd as i32, events: POLLOUT, revents: 0 };
-    let (one, without_waiting) = (1, 0);
-    // SAFETY: the kernel reads and writes the one `struct pollfd` it is given, which is ours alone.
-    unsafe { syscall3(nr::POLL, &raw mut poll as usize, one, without_waiting) };
+    let no_time = [0usize; 2]; // struct timespec
+    let (polls, one) = (&raw mut poll as usize, 1);
+    // SAFETY: the kernel reads and writes the one `struct pollfd` it is given, which is ours alone, and only reads the
+    // `struct timespec`.
+    unsafe {
+        match arch::WAITING {
+            Waiting::PauseAndPoll { poll, .. } => syscall3(poll, polls, one, 0),
+            Waiting::Ppoll { ppoll } => syscall4(ppoll, polls, one, &raw const no_time as usize, 0),
+        }
+    };
     // POLLERR beside POLLOUT is a pipe nobody reads any more. Comparing one byte is a byte shorter.
     poll.revents as u8 == POLLOUT as u8
 }

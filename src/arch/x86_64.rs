@@ -1,22 +1,25 @@
 //! x86_64, by the System V ABI (AMD64 supplement, 3.4.1 "Initial Stack and Register State") and syscall(2).
 //!
-//! - system call: number in rax, arguments in rdi, rsi, rdx, r10, r8, r9; `syscall`; result in rax; rcx and r11 lost
+//! - system call: number in rax, arguments in rdi, rsi, rdx, r10; `syscall`; result in rax; rcx and r11 lost
 //! - at the start: rsp points at argc, argv follows, rsp is 16-byte aligned
-//! - a function: arguments in rdi, rsi, …; rsp is 8 short of 16-byte alignment, for `call` has pushed an address
+//! - a function: arguments in rdi, rsi; rsp is 8 short of 16-byte alignment, for `call` has pushed an address
 //! - a signal handler: entered as a function, the signal number in rdi; `SA_RESTORER` is compulsory (`x64_setup_rt_frame`
 //!   in the kernel's arch/x86/kernel/signal_64.c fails without it), though only a handler that returns uses the restorer
 
-/// The system-call numbers and instruction.
+use super::{Unset, Waiting};
+
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
-/// The flags every signal handler needs here.
-pub const HANDLER_FLAGS: usize = 0x0400_0000; // SA_RESTORER
+pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
 
-/// What `struct sigaction` has between flags and mask: the address of the restorer. No handler of ours returns, so
-/// it is never read, and left unset it costs no instruction.
-pub type Restorer = core::mem::MaybeUninit<usize>;
+/// The flags every signal handler needs here: SA_RESTORER (arch/x86/include/uapi/asm/signal.h).
+pub const HANDLER_FLAGS: usize = 0x0400_0000;
 
-// Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed (5 bytes).
+/// `struct sigaction` has a restorer.
+pub type Restorer = Unset;
+pub const RESTORER: Restorer = Restorer::uninit();
+
+// Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(
     r#".section .text.start, "ax", @progbits"#,
     ".globl _start",

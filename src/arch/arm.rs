@@ -1,0 +1,44 @@
+//! arm, by the Procedure Call Standard for the Arm Architecture (AAPCS32), the kernel's EABI and syscall(2).
+//!
+//! - system call: number in r7, arguments in r0 to r3; `svc 0`; result in r0; nothing else lost
+//! - at the start: sp points at argc, argv follows, sp is 8-byte aligned
+//! - a function: arguments in r0, r1; sp is 8-byte aligned
+//! - a signal handler: entered as a function, the signal number in r0
+
+use super::{Unset, Waiting, define_system_calls};
+
+/// From the kernel's arch/arm/tools/syscall.tbl.
+pub mod nr {
+    pub const GETPID: usize = 20;
+    pub const RT_SIGACTION: usize = 174;
+    pub const WAIT4: usize = 114;
+    pub const PAUSE: usize = 29;
+    pub const POLL: usize = 168;
+    pub const WRITE: usize = 4;
+    pub const EXIT: usize = 1;
+}
+
+define_system_calls! {
+    instructions: "svc 0";
+    number: "r7";
+    arguments: "r0", "r1", "r2", "r3";
+    lost: [];
+}
+
+pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
+
+/// The flags every signal handler needs here: none.
+pub const HANDLER_FLAGS: usize = 0;
+
+/// `struct sigaction` has a restorer.
+pub type Restorer = Unset;
+pub const RESTORER: Restorer = Restorer::uninit();
+
+// Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
+core::arch::global_asm!(
+    r#".section .text.start, "ax", %progbits"#,
+    ".globl _start",
+    "_start:",
+    "ldr r0, [sp]",   // argc
+    "add r1, sp, #4", // argv
+);

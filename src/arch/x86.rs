@@ -1,0 +1,85 @@
+//! x86, by the System V ABI (Intel386 supplement, "Process Stack") and syscall(2).
+//!
+//! - system call: number in eax, arguments in ebx, ecx, edx, esi; `int 0x80`; result in eax; nothing else lost
+//! - at the start: esp points at argc, argv follows, esp is 16-byte aligned
+//! - a function: esp points at the return address, the arguments follow, aligned to 16 bytes
+//! - a signal handler: entered as a function, the signal number its first argument
+
+use super::{Unset, Waiting};
+use core::arch::asm;
+
+/// From the kernel's arch/x86/entry/syscalls/syscall_32.tbl.
+pub mod nr {
+    pub const GETPID: usize = 20;
+    pub const RT_SIGACTION: usize = 174;
+    pub const WAIT4: usize = 114;
+    pub const PAUSE: usize = 29;
+    pub const POLL: usize = 168;
+    pub const WRITE: usize = 4;
+    pub const EXIT: usize = 1;
+}
+
+/// # Safety
+/// That of the system call.
+#[inline(always)]
+pub unsafe fn syscall0(n: usize) -> usize {
+    let result;
+    // SAFETY: as promised to this function; every register the kernel changes is named.
+    unsafe { asm!("int 0x80", inlateout("eax") n => result, options(nostack)) };
+    result
+}
+
+/// # Safety
+/// That of the system call.
+#[inline(always)]
+pub unsafe fn syscall1(n: usize, a1: usize) -> usize {
+    let result;
+    // SAFETY: as promised to this function; every register the kernel changes is named.
+    unsafe { asm!("int 0x80", inlateout("eax") n => result, in("ebx") a1, options(nostack)) };
+    result
+}
+
+/// # Safety
+/// That of the system call.
+#[inline(always)]
+pub unsafe fn syscall3(n: usize, a1: usize, a2: usize, a3: usize) -> usize {
+    let result;
+    // SAFETY: as promised to this function; every register the kernel changes is named.
+    unsafe {
+        asm!("int 0x80", inlateout("eax") n => result, in("ebx") a1, in("ecx") a2, in("edx") a3, options(nostack))
+    };
+    result
+}
+
+/// # Safety
+/// That of the system call.
+#[inline(always)]
+pub unsafe fn syscall4(n: usize, a1: usize, a2: usize, a3: usize, a4: usize) -> usize {
+    let result;
+    // SAFETY: as promised to this function; every register the kernel changes is named. LLVM keeps esi for itself and
+    // gets it back.
+    unsafe {
+        asm!("xchg esi, {a4}", "int 0x80", "xchg esi, {a4}", a4 = in(reg) a4, inlateout("eax") n => result, in("ebx") a1, in("ecx") a2, in("edx") a3, options(nostack))
+    };
+    result
+}
+
+pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
+
+/// The flags every signal handler needs here: none.
+pub const HANDLER_FLAGS: usize = 0;
+
+/// `struct sigaction` has a restorer.
+pub type Restorer = Unset;
+pub const RESTORER: Restorer = Restorer::uninit();
+
+// Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
+core::arch::global_asm!(
+    r#".section .text.start, "ax", @progbits"#,
+    ".globl _start",
+    "_start:",
+    "pop eax",  // argc
+    "push esp", // argv
+    "push eax", // argc
+    "push eax", // in the place of a return address, which main does not use
+);

@@ -42,7 +42,8 @@ core::arch::global_asm!(
     r#".section .text.start, "ax", @progbits"#,
     ".globl _start",
     "_start:",
-    "ld 3, 0(1)",     // argc
-    "addi 4, 1, 8",   // argv
-    "stdu 1, -32(1)", // room for main to save registers
+    "ld 3, 0(1)",      // argc
+    "addi 4, 1, 8",    // argv
+    "stdu 1, -32(1)",  // room for main to save registers
+    "addi 12, 12, 16", // the kernel put the address of _start there; main lies 16 bytes on
 );

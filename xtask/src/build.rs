@@ -3,18 +3,20 @@
 use crate::elf::Elf;
 use crate::output::{self, StagedFile, uninterrupted};
 use crate::platform::{Platform, Selection};
+use crate::toolchain::{self, Way};
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::Message;
+use indicatif::ProgressBar;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Build the program and print the path of each file, to be shipped as it is
 ///
-/// The files are target/pause/linux/ARCHITECTURE/pause, where the Containerfile expects them.
+/// The files are target/pause/linux/ARCHITECTURE/pause, where the Containerfile expects them. A platform is built with
+/// the active toolchain if `rustup target add` has prepared it, else with one that has the source of Rust's core library.
 #[derive(clap::Args)]
 pub struct Build {
     #[command(flatten)]
@@ -23,11 +25,11 @@ pub struct Build {
 
 impl Build {
     pub fn run(self) -> Result<()> {
-        for platform in self.selection.platforms() {
-            let program = program(platform)?;
-            output::print(&format!("{}\n", program.path.display()))?;
-        }
-        Ok(())
+        let platforms = self.selection.platforms();
+        let progress = output::progress(platforms.len())?;
+        let programs = programs(&platforms, &progress)?;
+        progress.finish_and_clear();
+        programs.iter().try_for_each(|program| output::print(&format!("{}\n", program.path.display())))
     }
 }
 
@@ -43,9 +45,21 @@ pub fn root() -> Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not in a folder of the project")
 }
 
-/// Builds the program for one platform and puts it into its place.
-pub fn program(platform: &'static Platform) -> Result<Program> {
-    let linked = compile(platform)?;
+/// Builds the program for each platform and puts it into its place. That all can be built is made sure of before the
+/// first one is.
+pub fn programs(platforms: &[&'static Platform], progress: &ProgressBar) -> Result<Vec<Program>> {
+    let ways = toolchain::ways(platforms)?;
+    let built = platforms.iter().zip(&ways).map(|(platform, way)| {
+        progress.set_message(format!("building {platform}"));
+        let program = program(platform, way)?;
+        progress.inc(1);
+        Ok(program)
+    });
+    built.collect()
+}
+
+fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
+    let linked = compile(platform, way)?;
     let linked_bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let bytes = cut(linked_bytes, platform).with_context(|| format!("{} cannot be shipped", linked.display()))?;
     let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
@@ -63,23 +77,19 @@ fn is_there(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// Runs cargo and returns the path of the program it linked.
-fn compile(platform: &Platform) -> Result<PathBuf> {
+fn compile(platform: &Platform, way: &Way) -> Result<PathBuf> {
     let target = platform.target;
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = way.cargo(target)?;
     // Cargo looks for .cargo/config.toml from the folder it runs in upwards.
     cargo.current_dir(root()?);
-    cargo.args(["build", "--quiet", "--locked", "--release", "--package=pause", "--bin=pause"]);
-    cargo.args(["--message-format=json-render-diagnostics", "--target", target]);
+    cargo.args(["--quiet", "--locked", "--release", "--package=pause", "--bin=pause"]);
+    cargo.arg("--message-format=json-render-diagnostics");
     for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
         cargo.env_remove(name);
     }
     let output = cargo.output().with_context(|| format!("cannot run {:?}", cargo.get_program()))?;
-    let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        eprint!("{said}");
-        if said.contains("E0463") && said.contains("target may not be installed") {
-            bail!("Rust's standard library for {target} is not installed: run `rustup target add {target}`");
-        }
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
         bail!("cargo could not build pause for {target}: {}", output.status);
     }
     Message::parse_stream(output.stdout.as_slice())

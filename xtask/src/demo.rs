@@ -2,8 +2,9 @@
 //! repeated by hand, says what was seen, and fails if that is not what it was to show.
 
 use crate::build;
-use crate::platform::PLATFORMS;
+use crate::platform;
 use anyhow::{Context, Result, bail, ensure};
+use indicatif::ProgressBar;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -48,7 +49,7 @@ impl Demo {
             Some(Part::Ask) => ask(),
             None => show(&match self.pause {
                 Some(path) => fs::canonicalize(&path).with_context(|| format!("cannot run {}", path.display()))?,
-                None => build::program(&PLATFORMS[0])?.path,
+                None => build::programs(&[platform::host()?], &ProgressBar::hidden())?.remove(0).path,
             }),
         }
     }

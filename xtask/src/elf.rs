@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use object::elf::{self, FileHeader32, FileHeader64, FileType, Machine, ProgramFlags};
 use object::read::elf::{ElfFile, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind};
+use std::fs;
 
 pub struct Elf {
     pub machine: Machine,
@@ -34,6 +35,11 @@ impl Elf {
             Ok(FileKind::Elf64) => read::<FileHeader64<Endianness>>(data, true),
             _ => bail!("not an ELF file"),
         }
+    }
+
+    /// This program's own, which tells what the machine runs.
+    pub fn of_this_program() -> Result<Self> {
+        Self::parse(&fs::read("/proc/self/exe").context("cannot read /proc/self/exe")?)
     }
 
     /// Where the last byte that is loaded ends: whatever follows it is for nobody at run time.

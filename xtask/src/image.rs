@@ -1,13 +1,12 @@
 //! `cargo xtask image`: from source to an image that any engine loads.
 
-use crate::build::{self, Program};
+use crate::build;
 use crate::oci;
 use crate::output::{self, StagedFile, StagedFolder, uninterrupted};
 use crate::platform::{Platform, Selection};
 use crate::reference::{self, Tag};
 use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use oci_spec::distribution::Reference;
 use std::env;
 use std::fs;
@@ -85,15 +84,8 @@ impl Image {
 
 /// Builds every platform's program and the image of them all, showing how far it is.
 pub fn build_image(platforms: &[&'static Platform], time: Option<Duration>) -> Result<oci::Image> {
-    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}")?;
-    let progress = ProgressBar::new(2 * platforms.len() as u64).with_style(style);
-    progress.enable_steady_tick(Duration::from_millis(100));
-    let mut programs: Vec<Program> = Vec::new();
-    for platform in platforms {
-        progress.set_message(format!("building {platform}"));
-        programs.push(build::program(platform)?);
-        progress.inc(1);
-    }
+    let progress = output::progress(2 * platforms.len())?;
+    let programs = build::programs(platforms, &progress)?;
     progress.set_message("compressing");
     let image = oci::Image::new(programs, time, || progress.inc(1))?;
     progress.finish_and_clear();

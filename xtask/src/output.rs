@@ -2,6 +2,7 @@
 //! comes meanwhile waits the few milliseconds until it is in place.
 
 use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -11,6 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tempfile::{NamedTempFile, TempDir};
 
 /// Held while anything is being written that a signal must not leave behind.
@@ -37,6 +39,14 @@ pub fn exit_on_signals() -> Result<()> {
 
 pub fn print(text: &str) -> Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+}
+
+/// How far the work is, for whoever looks at a terminal.
+pub fn progress(steps: usize) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}")?;
+    let progress = ProgressBar::new(steps as u64).with_style(style);
+    progress.enable_steady_tick(Duration::from_millis(100));
+    Ok(progress)
 }
 
 /// A file that is finished but not yet in its place.

@@ -1,7 +1,7 @@
 //! `cargo xtask size`: what pause costs, part by part, beside other pause programs; and the table of sizes in the
 //! README.
 
-use crate::build;
+use crate::build::{self, Program};
 use crate::elf::Elf;
 use crate::image::{build_image, totals};
 use crate::layer::layer;
@@ -48,12 +48,10 @@ impl Size {
         let progress = ProgressBar::new_spinner();
         progress.enable_steady_tick(Duration::from_millis(100));
         let mut columns = Vec::new();
-        for platform in self.selection.platforms() {
+        for Program { platform, path, bytes } in build::programs(&self.selection.platforms(), &progress)? {
             let title = format!("pause, {platform}");
             progress.set_message(title.clone());
-            let path = build::program(platform)?.path;
-            let (bytes, elf) = read(&path)?;
-            columns.push(Column::new(title, &path, &bytes, &elf)?);
+            columns.push(Column::new(title, &path, &bytes, &Elf::parse(&bytes)?)?);
         }
         for (path, (bytes, elf)) in self.peers.iter().zip(&peers) {
             let title = path.display().to_string();
@@ -110,7 +108,7 @@ impl Column {
             Some(_) => "executable",
             None => "the kernel's default",
         };
-        let behaviour = if runs_here(elf)? { Behaviour::of(path)? } else { Behaviour::of_a_stranger() };
+        let behaviour = if runs_here(elf)? { Behaviour::of(path)? } else { Behaviour::of_a_stranger(elf) };
         let cells = [
             bytes.len().to_string(),
             elf.headers.to_string(),
@@ -154,8 +152,7 @@ fn letters(flags: ProgramFlags) -> String {
 
 /// Whether this machine's kernel runs it with the system calls of this program.
 fn runs_here(elf: &Elf) -> Result<bool> {
-    let own = fs::read("/proc/self/exe").context("cannot read /proc/self/exe")?;
-    let own = Elf::parse(&own)?;
+    let own = Elf::of_this_program()?;
     Ok((own.machine, own.is_64) == (elf.machine, elf.is_64))
 }
 
@@ -191,8 +188,10 @@ impl Behaviour {
         }
     }
 
-    fn of_a_stranger() -> Self {
-        Self { calls: "made for another machine".into(), faults: String::new(), list: None }
+    fn of_a_stranger(elf: &Elf) -> Self {
+        let platform = PLATFORMS.iter().find(|platform| platform.machine == elf.machine);
+        let emulator = platform.map_or_else(String::new, |platform| format!(": {}", platform.emulator));
+        Self { calls: format!("made for another machine{emulator}"), faults: String::new(), list: None }
     }
 }
 

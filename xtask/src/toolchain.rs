@@ -1,0 +1,138 @@
+//! Which compiler and which linker build a target on this machine: the active toolchain if it has Rust's core library
+//! for the target, else any that can build that library from its source. No target needs a C compiler.
+
+use crate::platform::Platform;
+use anyhow::{Context, Result, bail, ensure};
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How one target is built.
+pub struct Way {
+    toolchain: Toolchain,
+    builds_core: bool,
+    linker: PathBuf,
+}
+
+/// A cargo and the compiler it is to run.
+#[derive(Clone)]
+struct Toolchain {
+    cargo: PathBuf,
+    rustc: PathBuf,
+}
+
+/// Finds a way for each of the platforms, or says what is missing for all of those that have none.
+pub fn ways(platforms: &[&'static Platform]) -> Result<Vec<Way>> {
+    let active = Toolchain::active();
+    let linker = linker(&active)?;
+    let with_source = active.with_source()?;
+    let mut ways = Vec::new();
+    let mut missing = Vec::new();
+    for platform in platforms {
+        let has_core = active.has_core(platform.target)?;
+        match if has_core { Some(&active) } else { with_source.as_ref() } {
+            Some(toolchain) => {
+                ways.push(Way { toolchain: toolchain.clone(), builds_core: !has_core, linker: linker.clone() });
+            }
+            None => missing.push(platform.target),
+        }
+    }
+    ensure!(
+        missing.is_empty(),
+        "Rust's core library is not installed for {}, and no toolchain has its source: run `rustup target add {}`, or \
+         on Debian `apt-get install rustc-web cargo-web rust-web-src`",
+        missing.join(", "),
+        missing.join(" "),
+    );
+    Ok(ways)
+}
+
+impl Way {
+    /// The start of a cargo command that builds for the target and links with nothing in between.
+    pub fn cargo(&self, target: &str) -> Result<Command> {
+        let linker = self.linker.to_str().with_context(|| format!("{} is not UTF-8", self.linker.display()))?;
+        let flags = [format!("-Clinker={linker}"), "-Clinker-flavor=ld.lld".into()];
+        let mut cargo = Command::new(&self.toolchain.cargo);
+        cargo.env("RUSTC", &self.toolchain.rustc);
+        cargo.args(["build", "--target", target]);
+        // Cargo appends this array to the one in .cargo/config.toml. As JSON, a list of strings is TOML too.
+        cargo.arg("--config").arg(format!("target.{target}.rustflags={}", serde_json::to_string(&flags)?));
+        if self.builds_core {
+            // Stable toolchains have the option too, but not openly.
+            cargo.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1");
+        } else {
+            // .cargo/config.toml says which one crate needs it.
+            cargo.env_remove("RUSTC_BOOTSTRAP");
+        }
+        Ok(cargo)
+    }
+}
+
+impl Toolchain {
+    /// The one that runs this tool. Under rustup `CARGO` names the program itself, past the proxy.
+    fn active() -> Self {
+        let cargo = env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
+        let beside = cargo.with_file_name("rustc");
+        let rustc = match env::var_os("RUSTC") {
+            Some(rustc) => rustc.into(),
+            None if beside.is_file() => beside,
+            None => "rustc".into(),
+        };
+        Self { cargo, rustc }
+    }
+
+    /// This one if it has the source of the core library, else the first in PATH that has.
+    fn with_source(&self) -> Result<Option<Self>> {
+        if self.has_source()? {
+            return Ok(Some(self.clone()));
+        }
+        let search = env::var_os("PATH").unwrap_or_default();
+        let others =
+            env::split_paths(&search).map(|folder| Self { cargo: folder.join("cargo"), rustc: folder.join("rustc") });
+        // One that does not even run cannot help.
+        Ok(others
+            .filter(|other| other.cargo.is_file() && other.rustc.is_file())
+            .find(|other| other.has_source().is_ok_and(|has_source| has_source)))
+    }
+
+    /// Where rustup's `rust-src` puts the source, and Debian's package links to it.
+    fn has_source(&self) -> Result<bool> {
+        Ok(self.print(["--print=sysroot"])?.join("lib/rustlib/src/rust/library/core").is_dir())
+    }
+
+    fn has_core(&self, target: &str) -> Result<bool> {
+        let folder = self.print(["--print=target-libdir", "--target", target])?;
+        let Ok(entries) = fs::read_dir(folder) else { return Ok(false) };
+        let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.any(|name| name.starts_with("libcore-") && name.ends_with(".rlib")))
+    }
+
+    /// Asks the compiler for a path.
+    fn print<const N: usize>(&self, arguments: [&str; N]) -> Result<PathBuf> {
+        let mut rustc = Command::new(&self.rustc);
+        let output = rustc.args(arguments).output();
+        let output = output.with_context(|| format!("cannot run {}", self.rustc.display()))?;
+        if !output.status.success() {
+            bail!("{rustc:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        }
+        let path = String::from_utf8(output.stdout).with_context(|| format!("{rustc:?} prints what is not UTF-8"))?;
+        Ok(path.trim_end().into())
+    }
+}
+
+/// The linker Rust brings, else Debian's. Both link the same bytes; older ones cannot leave out section headers.
+fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
+    let for_host = toolchain.print(["--print=target-libdir"])?;
+    let own = for_host.with_file_name("bin").join("rust-lld");
+    let search = env::var_os("PATH").unwrap_or_default();
+    let in_path = |name: &str| env::split_paths(&search).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found = if own.is_file() { Some(own.clone()) } else { ["ld.lld-22", "ld.lld"].into_iter().find_map(in_path) };
+    found.with_context(|| {
+        format!(
+            "no linker: neither {} nor ld.lld-22 or ld.lld in PATH; install Rust by rustup, which brings the first, or \
+             on Debian `apt-get install lld-22`",
+            own.display()
+        )
+    })
+}

@@ -11,6 +11,7 @@ mod output;
 mod platform;
 mod reference;
 mod size;
+mod start;
 mod toolchain;
 mod trace;
 

@@ -1,6 +1,7 @@
 //! Builds the pause image and measures it: `cargo xtask --help`. One file per subcommand, and a few that more than
 //! one needs.
 
+mod bench;
 mod build;
 mod demo;
 mod elf;
@@ -28,6 +29,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Bench),
     Build(build::Build),
     Demo(demo::Demo),
     Image(image::Image),
@@ -37,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let result = output::exit_on_signals().and_then(|()| match command_line.command {
+        Command::Bench(bench) => bench.run(),
         Command::Build(build) => build.run(),
         Command::Demo(demo) => demo.run(),
         Command::Image(image) => image.run(),

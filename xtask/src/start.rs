@@ -37,21 +37,24 @@ impl Command {
     ) -> nix::Result<RunningProcess> {
         let arguments: Vec<*const c_char> = self.words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect();
         let environment = [ptr::null()];
-        let mut run = || -> nix::Result<()> {
-            set_pdeathsig(Signal::SIGKILL)?;
+        spawn(flags, || {
             dup2_stdin(&self.null)?;
             dup2_stdout(&self.null)?;
             dup2_stderr(&self.null)?;
             before_exec()?;
             // SAFETY: the path and both arrays end with zero and outlive the call.
             Errno::result(unsafe { libc::execve(arguments[0], arguments.as_ptr(), environment.as_ptr()) }).map(drop)
-        };
-        let mut stack = vec![0; 64 * 1024];
-        let child = Box::new(|| run().err().map_or(0, |error| error as isize));
-        // SAFETY: the child has a stack that is large enough for the few system calls it makes. It takes no lock and
-        // allocates nothing. It has its own copy of memory, or with CLONE_VM and CLONE_VFORK ours, while we wait.
-        unsafe { clone(child, &mut stack, flags, Some(Signal::SIGCHLD as i32)) }.map(RunningProcess)
+        })
     }
+}
+
+/// A new process that calls `run`, which should only make system calls, and then exits with the number of its error.
+pub fn spawn(flags: CloneFlags, mut run: impl FnMut() -> nix::Result<()>) -> nix::Result<RunningProcess> {
+    let mut stack = vec![0; 64 * 1024];
+    let child = Box::new(|| set_pdeathsig(Signal::SIGKILL).and_then(|()| run()).err().map_or(0, |error| error as isize));
+    // SAFETY: the child has a stack that is large enough for a few system calls. It takes no lock and allocates nothing.
+    // It has its own copy of memory, or with CLONE_VM and CLONE_VFORK ours, while we wait.
+    unsafe { clone(child, &mut stack, flags, Some(Signal::SIGCHLD as i32)) }.map(RunningProcess)
 }
 
 /// A process that ends, and is waited for, when this goes out of scope.

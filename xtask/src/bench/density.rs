@@ -1,0 +1,76 @@
+//! Whether the thousandth sandbox costs what the first did: memory and time to start, as their number grows.
+
+use super::cgroup::Cgroup;
+use super::memory::Sandboxes;
+use super::results::{Density, Spread, Step};
+use crate::start::Command;
+use anyhow::{Context, Result};
+use nix::sched::CloneFlags;
+use procfs::{Current, Meminfo};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Started before any is counted.
+const BEFORE: usize = 10;
+
+pub fn measure(name: &str, command: &Command, counts: &[usize]) -> Result<Density> {
+    let namespaces =
+        CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    let available_at_first = available()?;
+    let mut density = Density { name: name.to_owned(), steps: Vec::new(), stopped: None };
+    let cgroup = Cgroup::new("memory")?;
+    let mut sandboxes = Sandboxes::default();
+    let inside = cgroup.enter()?;
+    sandboxes.start(command, namespaces, BEFORE)?;
+    for &count in counts {
+        let more = count + BEFORE - sandboxes.0.len();
+        let (charged, available_before) = (cgroup.charge()? as f64, available()?);
+        if let Some(last) = density.steps.last() {
+            let needed = last.charged_bytes.max(last.used_bytes) * more as f64;
+            // Some is left for everybody else.
+            if needed > available_before * 0.8 {
+                let mib = |bytes: f64| bytes / f64::from(1 << 20);
+                density.stopped = Some(format!(
+                    "{count} sandboxes need about {:.0} MiB more, and {:.0} MiB are available",
+                    mib(needed),
+                    mib(available_before)
+                ));
+                break;
+            }
+        }
+        let times = match sandboxes.start(command, namespaces, more) {
+            Ok(times) => times,
+            Err(error) if !density.steps.is_empty() => {
+                density.stopped = Some(format!("at {} sandboxes: {error:#}", sandboxes.0.len()));
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        let each = |bytes: f64| bytes / more as f64;
+        density.steps.push(Step {
+            sandboxes: count,
+            charged_bytes: each(cgroup.charge()? as f64 - charged),
+            used_bytes: each(available_before - available()?),
+            start_microseconds: Spread::of(times.iter().map(|time| time.as_secs_f64() * 1e6).collect()),
+        });
+    }
+    drop(inside);
+    drop(sandboxes);
+    wait_for_the_kernel(available_at_first)?;
+    Ok(density)
+}
+
+fn available() -> Result<f64> {
+    let meminfo = Meminfo::current()?;
+    Ok(meminfo.mem_available.context("the kernel does not tell how much memory is available")? as f64)
+}
+
+/// It takes networks apart in the background, and is no quicker to make new ones meanwhile.
+fn wait_for_the_kernel(available_at_first: f64) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let tolerated = 64.0 * f64::from(1 << 20);
+    while available()? < available_at_first - tolerated && Instant::now() < deadline {
+        sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}

@@ -10,6 +10,7 @@ mod layer;
 mod oci;
 mod output;
 mod platform;
+mod readme;
 mod reference;
 mod size;
 mod start;

@@ -2,23 +2,29 @@
 
 mod cgroup;
 mod density;
+mod fleet;
 mod memory;
 mod orphans;
 mod peers;
+mod picture;
 mod results;
+mod table;
 mod timing;
 
 use crate::build;
 use crate::oci;
-use crate::output;
+use crate::output::{self, StagedFile, uninterrupted};
 use crate::platform;
+use crate::readme;
+use crate::start::Command;
 use crate::trace::{End, count_instructions, follow};
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Uid;
 use orphans::Cpu;
 use peers::{C_GLIBC, FLOOR, OURS, Peer, Subject};
 use results::{Machine, Results, Row};
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 use timing::Interval;
 
 /// Measure the program beside the floor and every peer there is, and write what was seen
@@ -33,9 +39,12 @@ pub struct Bench {
     /// Another program to measure, such as a pause.c of your own; repeat it for several
     #[arg(long = "peer", value_name = "NAME=FILE", value_parser = peers::parse)]
     peers: Vec<Peer>,
-    /// Folder to write to [default: bench of the project, or target/bench with --quick]
-    #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
+    /// Make the pictures, the fleet and the table in README.md anew from bench/results.json, without measuring
+    #[arg(long, conflicts_with_all = ["quick", "peers"])]
+    render: bool,
+    /// Fail if one of these is not what bench/results.json says
+    #[arg(long, conflicts_with_all = ["quick", "peers", "render"])]
+    check: bool,
 }
 
 /// How much of everything is done.
@@ -51,10 +60,79 @@ const QUICK: Extent = Extent { rounds: 20, instances: 50, orphans: 1_000, sandbo
 
 impl Bench {
     pub fn run(self) -> Result<()> {
+        let root = build::root()?;
+        let kept = root.join("bench");
+        if self.render || self.check {
+            let path = kept.join(RESULTS);
+            let json = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let results: Results =
+                serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
+            ensure!(!results.quick, "{} is of a quick run, which is nothing to show: run `cargo xtask bench`", path.display());
+            let files = files(&results)?;
+            let part = readme::Part::new("bench", &readme_part(&results)?)?;
+            if self.check {
+                part.check(RENDER)?;
+                return check(&kept, &files);
+            }
+            write(&kept, &files)?;
+            return part.write();
+        }
         ensure!(Uid::effective().is_root(), "a real-time priority, cgroups and namespaces need root: run it as root");
-        let results = measure(if self.quick { &QUICK } else { &FULL }, self.quick, &self.peers)?;
-        output::print(&serde_json::to_string_pretty(&results)?)
+        // A quick run is nothing to keep.
+        let (extent, folder) = if self.quick { (&QUICK, root.join("target/bench")) } else { (&FULL, kept) };
+        let results = measure(extent, self.quick, &self.peers)?;
+        write(&folder, &files(&results)?)?;
+        if !self.quick {
+            readme::Part::new("bench", &readme_part(&results)?)?.write()?;
+        }
+        let (table, circumstances) = (table::table(&results)?, table::circumstances(&results));
+        output::print(&format!("{table}\n{circumstances}\n\n{}\n", folder.join(RESULTS).display()))
     }
+}
+
+const RESULTS: &str = "results.json";
+const RENDER: &str = "cargo xtask bench --render";
+
+/// Everything that is made from the results, and they themselves, by name.
+fn files(results: &Results) -> Result<Vec<(String, String)>> {
+    let mut files = vec![
+        (RESULTS.to_owned(), serde_json::to_string_pretty(results)? + "\n"),
+        ("fleet.md".to_owned(), fleet::page(results)?),
+    ];
+    for theme in &picture::THEMES {
+        files.push((format!("programs-{}.svg", theme.name), picture::programs(results, theme)?));
+        files.push((format!("density-{}.svg", theme.name), picture::density(results, theme)?));
+    }
+    Ok(files)
+}
+
+fn write(folder: &Path, files: &[(String, String)]) -> Result<()> {
+    let staged: Vec<_> = files.iter().map(|(name, text)| (folder.join(name), text.as_bytes())).collect();
+    uninterrupted(|| {
+        let staged = staged.iter().map(|(path, bytes)| StagedFile::new(path, bytes, 0o644)).collect::<Result<Vec<_>>>();
+        staged?.into_iter().try_for_each(StagedFile::put)
+    })
+}
+
+fn check(folder: &Path, files: &[(String, String)]) -> Result<()> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        let there = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(there == *text, "{} is not what {RESULTS} says: run `{RENDER}`", path.display());
+    }
+    Ok(())
+}
+
+fn readme_part(results: &Results) -> Result<String> {
+    let picture = |name: &str, what: &str| {
+        format!(
+            "<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"bench/{name}-dark.svg\">\
+             <img src=\"bench/{name}-light.svg\" alt=\"{what}\"></picture>\n\n"
+        )
+    };
+    let mut part = picture("programs", "What a node pulls, exec to asleep, memory and wake-ups of each program");
+    part += &picture("density", "Memory and start of a sandbox from 10 to 10,000 of them");
+    Ok(part + &table::table(results)? + "\n" + &table::circumstances(results))
 }
 
 fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
@@ -88,7 +166,7 @@ fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
 /// How often `row` says what it does.
 const STEPS: usize = 6;
 
-fn row(subject: &Subject, floor: &crate::start::Command, extent: &Extent, say: impl Fn(&str)) -> Result<Row> {
+fn row(subject: &Subject, floor: &Command, extent: &Extent, say: impl Fn(&str)) -> Result<Row> {
     let command = subject.command()?;
     say("size");
     let image = oci::Image::new(vec![subject.program.clone()], None, || ())?;

@@ -1,0 +1,75 @@
+//! What the figures come to on a node, in a cluster and at the edge: products of what was measured and of the inputs
+//! named here, nothing else.
+
+use super::peers::{C_GLIBC, OURS};
+use super::results::{Results, Row};
+use super::table::circumstances;
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanBytes;
+
+struct Fleet {
+    name: &'static str,
+    nodes: u64,
+    pods: u64,
+}
+
+const FLEETS: [Fleet; 4] = [
+    Fleet { name: "a node of 110 Pods", nodes: 1, pods: 110 },
+    Fleet { name: "a node of 500 Pods", nodes: 1, pods: 500 },
+    Fleet { name: "a cluster of 5,000 nodes, 110 Pods each", nodes: 5_000, pods: 110 },
+    Fleet { name: "100,000 edge nodes on a metered link, 10 Pods each", nodes: 100_000, pods: 10 },
+];
+
+pub fn page(results: &Results) -> Result<String> {
+    let (ours, theirs) = (results.row(OURS)?, results.row(C_GLIBC)?);
+    let mut inputs = new_table(["", OURS, C_GLIBC]);
+    let input: [(&str, fn(&Row) -> f64); 3] = [
+        ("one node pulls, B", |row| row.pulled_bytes as f64),
+        ("memory charged for each sandbox, B", |row| row.memory.charged),
+        ("exec to asleep, µs", |row| row.exec_to_asleep.microseconds.median),
+    ];
+    for (name, value) in input {
+        inputs.add_row([name.to_owned(), format!("{:.0}", value(ours)), format!("{:.0}", value(theirs))]);
+    }
+    let mut products = new_table(["", "program", "bytes pulled", "memory", "CPU time to start all"]);
+    for fleet in FLEETS {
+        for row in [ours, theirs] {
+            let (nodes, pods) = (fleet.nodes as f64, (fleet.nodes * fleet.pods) as f64);
+            products.add_row([
+                fleet.name.to_owned(),
+                row.name.clone(),
+                bytes(nodes * row.pulled_bytes as f64),
+                bytes(pods * row.memory.charged),
+                seconds(pods * row.exec_to_asleep.microseconds.median / 1e6),
+            ]);
+        }
+    }
+    Ok(format!(
+        "# A fleet, on paper\n\n\
+         Written by `cargo xtask bench` from results.json: products, not measurements. The pause of the fleet is this \
+         one, or one in C linked with glibc, as Kubernetes' is, in the same kind of image.\n\n\
+         ## What was measured\n\n{inputs}\n\n{}\n\n\
+         ## What it comes to\n\n\
+         Each node pulls the image once. Each Pod has one sandbox, which costs its memory as long as the Pod lives, \
+         and its time from exec to asleep once. What else a Pod costs is the same with either.\n\n{products}\n",
+        circumstances(results),
+    ))
+}
+
+fn new_table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn bytes(bytes: f64) -> String {
+    HumanBytes(bytes as u64).to_string()
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}

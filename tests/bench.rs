@@ -46,7 +46,9 @@ fn a_quick_run_measures_everything_of_every_program() {
             ("/memory", "/charged"),
             ("/memory", "/resident"),
             ("/memory", "/proportional"),
-            ("/memory", "/page_tables"),
+            ("/memory", "/resident_files"),
+            ("/memory", "/resident_stack"),
+            ("/memory", "/page_tables/median"),
             ("/reaping", "/orphans"),
             ("/starved", "/orphans"),
         ] {

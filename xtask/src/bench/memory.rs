@@ -1,12 +1,12 @@
 //! What a sandbox keeps of the machine's memory while it sleeps, as an average of many.
 
 use super::cgroup::Cgroup;
-use super::results::Memory;
+use super::results::{Memory, Spread};
 use crate::start::{Command, RunningProcess};
 use anyhow::{Context, Result, ensure};
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
-use procfs::process::Process;
+use procfs::process::{MMapPath, Process};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,8 @@ const BEFORE: usize = 50;
 
 pub fn measure(command: &Command, instances: usize) -> Result<Memory> {
     let cgroup = Cgroup::new("memory")?;
-    let sandboxes = Sandboxes::default();
+    let mut before = Sandboxes::default();
     let inside = cgroup.enter()?;
-    let mut before = sandboxes;
     before.start(command, CloneFlags::CLONE_NEWPID, BEFORE)?;
     let charged_before = cgroup.charge()?;
     let mut counted = Sandboxes::default();
@@ -25,23 +24,32 @@ pub fn measure(command: &Command, instances: usize) -> Result<Memory> {
     let charged = cgroup.charge()?;
     drop(inside);
 
-    let (mut resident, mut proportional, mut page_tables) = (0, 0, 0);
+    let [mut files, mut stack, mut other, mut proportional] = [0; 4];
+    let mut page_tables = Vec::new();
     for sandbox in &counted.0 {
         let process = Process::new(sandbox.0.as_raw())?;
-        let status = process.status()?;
-        let kib = |field: Option<u64>| field.context("the kernel does not tell its memory").map(|kib| kib * 1024);
-        resident += kib(status.vmrss)?;
-        page_tables += kib(status.vmpte)?;
-        let rollup = process.smaps_rollup()?.memory_map_rollup;
-        proportional += rollup.iter().filter_map(|map| map.extension.map.get("Pss")).sum::<u64>();
+        let tables = process.status()?.vmpte.context("the kernel does not tell the size of page tables")?;
+        page_tables.push((tables * 1024) as f64);
+        for map in process.smaps()? {
+            let bytes = |field| map.extension.map.get(field).copied().unwrap_or_default();
+            proportional += bytes("Pss");
+            *match map.pathname {
+                MMapPath::Path(_) => &mut files,
+                MMapPath::Stack => &mut stack,
+                _ => &mut other,
+            } += bytes("Rss");
+        }
     }
     let average = |sum: u64| sum as f64 / instances as f64;
     Ok(Memory {
         instances,
         charged: average(charged.checked_sub(charged_before).context("the charge fell as sandboxes were started")?),
-        resident: average(resident),
+        resident: average(files + stack + other),
+        resident_files: average(files),
+        resident_stack: average(stack),
+        resident_other: average(other),
         proportional: average(proportional),
-        page_tables: average(page_tables),
+        page_tables: Spread::of(page_tables),
     })
 }
 

@@ -10,14 +10,14 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, c_void};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::Pid;
 use procfs::process::{Process, Task};
 use std::fs::File;
 use std::hint::spin_loop;
 use std::num::NonZero;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::thread::{available_parallelism, sleep, yield_now};
+use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 /// With so many zombies a reaper is as good as none, and a process table might soon be full.
@@ -114,7 +114,7 @@ fn start_maker(reaper: Pid, orphans: u64, made: &AtomicU64) -> Result<RunningPro
     let path = format!("/proc/{reaper}/ns/pid");
     let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
     let mut orphan_stack = vec![0u8; 64 * 1024];
-    let orphan = Orphan { stack: orphan_stack.as_mut_ptr_range().end.cast(), is_there: AtomicI32::new(0) };
+    let orphan = Orphan { stack: orphan_stack.as_mut_ptr_range().end.cast(), is_orphan: AtomicI32::new(0), is_there: AtomicI32::new(0) };
     let mut parent_stack = vec![0u8; 64 * 1024];
     let parent_stack: *mut c_void = parent_stack.as_mut_ptr_range().end.cast();
     let make = || -> nix::Result<()> {
@@ -123,6 +123,7 @@ fn start_maker(reaper: Pid, orphans: u64, made: &AtomicU64) -> Result<RunningPro
         Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) })?;
         setns(&namespace, CloneFlags::CLONE_NEWPID)?;
         while made.load(Ordering::Relaxed) < orphans {
+            orphan.is_orphan.store(0, Ordering::Relaxed);
             orphan.is_there.store(1, Ordering::Relaxed);
             // SAFETY: the parent has a stack of its own, and this process waits until it has ended.
             let parent = Errno::result(unsafe {
@@ -138,10 +139,10 @@ fn start_maker(reaper: Pid, orphans: u64, made: &AtomicU64) -> Result<RunningPro
                 _ => return Err(Errno::EAGAIN),
             }
             made.fetch_add(1, Ordering::Relaxed);
+            orphan.is_orphan.store(1, Ordering::Relaxed);
+            wake(&orphan.is_orphan);
             // The next one gets its stack.
-            while orphan.is_there.load(Ordering::Acquire) != 0 {
-                yield_now();
-            }
+            wait_while(&orphan.is_there, 1);
         }
         Ok(())
     };
@@ -150,6 +151,8 @@ fn start_maker(reaper: Pid, orphans: u64, made: &AtomicU64) -> Result<RunningPro
 
 struct Orphan {
     stack: *mut c_void,
+    /// Set when its parent is gone, which is when it may go too.
+    is_orphan: AtomicI32,
     /// Cleared by the kernel when the orphan has left its stack.
     is_there: AtomicI32,
 }
@@ -157,25 +160,31 @@ struct Orphan {
 extern "C" fn become_parent(orphan: *mut c_void) -> c_int {
     // SAFETY: it is the one `make` keeps, and its stack is in nobody's use.
     let child = unsafe {
-        let orphan: &Orphan = &*orphan.cast();
-        libc::clone(
-            wait_to_be_orphan,
-            orphan.stack,
-            libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD,
-            ptr::null_mut::<c_void>(),
-            ptr::null_mut::<c_void>(),
-            ptr::null_mut::<c_void>(),
-            orphan.is_there.as_ptr(),
-        )
+        let Orphan { stack, is_there, .. } = &*orphan.cast::<Orphan>();
+        let flags = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+        let unused = ptr::null_mut::<c_void>();
+        libc::clone(live_as_orphan, *stack, flags, orphan, unused, unused, is_there.as_ptr())
     };
     c_int::from(child < 0)
 }
 
-extern "C" fn wait_to_be_orphan(_: *mut c_void) -> c_int {
-    while getppid().as_raw() != 1 {
-        yield_now();
-    }
+extern "C" fn live_as_orphan(orphan: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    wait_while(unsafe { &(*orphan.cast::<Orphan>()).is_orphan }, 0);
     0
+}
+
+/// By the kernel's futex: whoever asks again and again would only be made to wait longer where the machine is busy.
+fn wait_while(word: &AtomicI32, value: c_int) {
+    while word.load(Ordering::Acquire) == value {
+        // SAFETY: the word outlives the call.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, ptr::null::<c_void>()) };
+    }
+}
+
+fn wake(word: &AtomicI32) {
+    // SAFETY: the word outlives the call.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
 }
 
 /// A counter that two processes see.

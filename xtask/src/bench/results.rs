@@ -71,6 +71,10 @@ impl Spread {
         let mut data = Data::new(samples);
         Self { lower: data.lower_quartile(), median: data.median(), upper: data.upper_quartile() }
     }
+
+    pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self { lower: change(self.lower), median: change(self.median), upper: change(self.upper) }
+    }
 }
 
 /// Of one sandbox, in bytes: of the process and its PID namespace.
@@ -80,8 +84,13 @@ pub struct Memory {
     /// What the memory cgroup is charged.
     pub charged: f64,
     pub resident: f64,
+    /// Mapped from files: code, and data if there are any.
+    pub resident_files: f64,
+    pub resident_stack: f64,
+    /// Heap, vDSO and whatever else is neither.
+    pub resident_other: f64,
     pub proportional: f64,
-    pub page_tables: f64,
+    pub page_tables: Spread,
 }
 
 /// What orphans cost their reaper.

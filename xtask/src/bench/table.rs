@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 type Cell = fn(&Row, &Row) -> String;
 
-const ROWS: [(&str, Cell); 22] = [
+const ROWS: [(&str, Cell); 25] = [
     ("file, B", |row, _| row.file_bytes.to_string()),
     ("layer, compressed, B", |row, _| row.layer_bytes.to_string()),
     ("one node pulls, B", |row, _| row.pulled_bytes.to_string()),
@@ -20,8 +20,11 @@ const ROWS: [(&str, Cell); 22] = [
     ("memory charged, KiB", |row, _| kib(row.memory.charged)),
     ("… of the floor's", |row, floor| format!("{:.3}", row.memory.charged / floor.memory.charged)),
     ("resident, KiB", |row, _| kib(row.memory.resident)),
+    ("… of files", |row, _| kib(row.memory.resident_files)),
+    ("… of the stack", |row, _| kib(row.memory.resident_stack)),
+    ("… of anything else", |row, _| kib(row.memory.resident_other)),
     ("proportional, KiB", |row, _| kib(row.memory.proportional)),
-    ("page tables, KiB", |row, _| kib(row.memory.page_tables)),
+    ("page tables, KiB", |row, _| spread(row.memory.page_tables.map(|bytes| bytes / 1024.0), 0)),
     ("orphans", |row, _| orphans(&row.reaping)),
     ("… wake-ups", |row, _| row.reaping.wake_ups.to_string()),
     ("… CPU ticks", |row, _| row.reaping.cpu_ticks.to_string()),

@@ -67,7 +67,11 @@ impl Bench {
             let json = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let results: Results =
                 serde_json::from_slice(&json).with_context(|| format!("{} is damaged", path.display()))?;
-            ensure!(!results.quick, "{} is of a quick run, which is nothing to show: run `cargo xtask bench`", path.display());
+            ensure!(
+                !results.quick,
+                "{} is of a quick run, which is nothing to show: run `cargo xtask bench`",
+                path.display()
+            );
             let files = files(&results)?;
             let part = readme::Part::new("bench", &readme_part(&results)?)?;
             if self.check {

@@ -86,7 +86,9 @@ pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
 pub fn density(results: &Results, theme: &Theme) -> Result<String> {
     draw((960, 320), |root| {
         let (left, right) = root.split_horizontally(480);
-        lines(&left, theme, &results.density, "Memory charged for each sandbox, KiB", |step| step.charged_bytes / 1024.0)?;
+        lines(&left, theme, &results.density, "Memory charged for each sandbox, KiB", |step| {
+            step.charged_bytes / 1024.0
+        })?;
         lines(&right, theme, &results.density, "Start of a sandbox, µs", |step| step.start_microseconds.median)
     })
 }

@@ -79,7 +79,7 @@ unsafe fn asks_for_version(mut argc: isize, argv: *const *const u8) -> bool {
 }
 
 /// Handles SIGINT and SIGTERM.
-extern "C" fn shut_down(signal: u32) -> ! {
+extern "C" fn shut_down(signal: usize) -> ! {
     message::tell(message::shutting_down(signal));
     sys::exit(0)
 }

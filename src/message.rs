@@ -44,9 +44,9 @@ static MESSAGES: Messages = Messages {
 
 /// The two shutdown messages lie a multiple of the distance between their signal numbers apart, so that the signal
 /// number is turned into the message by a multiplication, without a comparison (7 bytes on x86_64).
-const SIGNAL_DISTANCE: usize = (sys::SIGTERM - sys::SIGINT) as usize;
+const SIGNAL_DISTANCE: usize = sys::SIGTERM - sys::SIGINT;
 const GAP: usize = (1 + INTERRUPT.len()).next_multiple_of(SIGNAL_DISTANCE) - (1 + INTERRUPT.len());
-const STEP: u32 = ((offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE) as u32;
+const STEP: usize = (offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE;
 
 /// Names a message by the offset of its text in `MESSAGES`.
 #[derive(Clone, Copy)]
@@ -57,9 +57,9 @@ pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text));
 
 /// The message for SIGINT or SIGTERM; there is none for another signal.
 #[inline(always)]
-pub fn shutting_down(signal: u32) -> Offset {
-    const ORIGIN: u32 = offset_of!(Messages, interrupt.text) as u32;
-    Offset((signal * STEP + ORIGIN - sys::SIGINT * STEP) as usize)
+pub fn shutting_down(signal: usize) -> Offset {
+    const ORIGIN: usize = offset_of!(Messages, interrupt.text);
+    Offset(signal * STEP + ORIGIN - sys::SIGINT * STEP)
 }
 
 /// Writes a message to stderr, or drops it where a write would block (a full pipe) or raise SIGPIPE (a broken one).

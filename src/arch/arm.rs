@@ -19,10 +19,10 @@ pub mod nr {
 }
 
 define_system_calls! {
-    instructions: "svc 0";
-    number: "r7";
+    instructions: "mov r12, r7", "mov r7, r4", "svc 0", "mov r7, r12";
+    number: "r4";
     arguments: "r0", "r1", "r2", "r3";
-    lost: [];
+    lost: ["r12"];
 }
 
 pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
@@ -38,6 +38,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 core::arch::global_asm!(
     r#".section .text.start, "ax", %progbits"#,
     ".globl _start",
+    ".type _start, %function", // by which its address says that it is Thumb
+    ".thumb",
     "_start:",
     "ldr r0, [sp]",   // argc
     "add r1, sp, #4", // argv

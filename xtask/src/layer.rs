@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::num::NonZeroU64;
-use tar::{EntryType, Header};
+use tar::Header;
 use zopfli::{Format, Options};
 
 pub struct Layer {
@@ -15,7 +15,6 @@ pub struct Layer {
 pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
     let mut header = Header::new_old();
     header.set_path("pause")?;
-    header.set_entry_type(EntryType::Regular);
     header.set_mode(0o755);
     header.set_uid(0);
     header.set_gid(0);

@@ -48,12 +48,14 @@ pub use sc::syscall5;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
 pub unsafe fn syscall5(n: usize, a1: usize, a2: usize, a3: usize, a4: usize, a5: usize) -> usize {
     let result;
-    // SAFETY: as promised to this function; every register the kernel changes is named. On x86 LLVM keeps esi for
-    // itself and gets it back.
+    #[cfg(target_arch = "x86")]
+    let last = [a4, a5];
+    // SAFETY: as promised to this function; every register the kernel changes is named. On x86 LLVM may keep
+    // something in esi, even the address of the last arguments, and gets it back.
     unsafe {
         #[cfg(target_arch = "x86")]
-        core::arch::asm!("push esi", "mov esi, [{more}]", "mov edi, [{more} + 4]", "int 0x80", "pop esi",
-            more = in(reg) &raw const [a4, a5], inlateout("eax") n => result, in("ebx") a1, in("ecx") a2, in("edx") a3,
+        core::arch::asm!("push esi", "mov edi, [{more} + 4]", "mov esi, [{more}]", "int 0x80", "pop esi",
+            more = in(reg) &raw const last, inlateout("eax") n => result, in("ebx") a1, in("ecx") a2, in("edx") a3,
             out("edi") _);
         #[cfg(target_arch = "arm")]
         core::arch::asm!("svc 0", in("r7") n, inlateout("r0") a1 => result, in("r1") a2, in("r2") a3, in("r3") a4,

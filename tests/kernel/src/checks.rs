@@ -61,7 +61,8 @@ fn text(text: &CStr) -> *const u8 {
 }
 
 fn any_other_argument_is_ignored() -> Checked {
-    let others = [c"", c"-", c"v", c"V", c"-x", c"--v", c"-vv", c"-Vx", c"--version", c"\xff-v", c"-v\xff", c" -v", c""];
+    let others =
+        [c"", c"-", c"v", c"V", c"-x", c"--v", c"-vv", c"-Vx", c"--version", c"\xff-v", c"-v\xff", c" -v", c""];
     for other in others {
         let arguments = [text(c"/pause"), text(other), text(other), null()];
         first().arguments(&arguments).asleep()?.ended_by(SIGTERM)?.exited(0, "", &[TERMINATED])?;

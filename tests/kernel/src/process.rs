@@ -395,7 +395,8 @@ pub struct Ended {
 impl Ended {
     /// Holds it to how it exited and everything it printed.
     pub fn exited(&self, code: u32, stdout: &str, stderr: &[&str]) -> Checked {
-        let expected = Text::<200>::of(format_args!("{}{}", stderr.first().unwrap_or(&""), stderr.get(1).unwrap_or(&"")));
+        let expected =
+            Text::<200>::of(format_args!("{}{}", stderr.first().unwrap_or(&""), stderr.get(1).unwrap_or(&"")));
         let Self { status, stdout: out, stderr: err } = self;
         if (*status, out.bytes(), err.bytes()) != (code << 8, stdout.as_bytes(), expected.bytes()) {
             fail!(

@@ -61,12 +61,8 @@ pub fn execve(program: &CStr, arguments: &[*const u8]) -> isize {
     let environment = [core::ptr::null::<u8>()];
     // SAFETY: the kernel only reads: strings that end with a zero byte, from lists that end with null.
     unsafe {
-        syscall3(
-            numbers::EXECVE,
-            program.as_ptr() as usize,
-            arguments.as_ptr() as usize,
-            environment.as_ptr() as usize,
-        ) as isize
+        syscall3(numbers::EXECVE, program.as_ptr() as usize, arguments.as_ptr() as usize, environment.as_ptr() as usize)
+            as isize
     }
 }
 

@@ -48,6 +48,9 @@ fn holds(platform: &str, machine: &Machine) {
     }
     let missing: Vec<_> = expected.iter().filter(|line| !told.contains(&line.as_str())).collect();
     let others: Vec<_> = told.iter().filter(|line| !expected.iter().any(|other| other == *line)).collect();
-    let Report { command, ending, console } = &report;
-    panic!("{platform}:\nmissing: {missing:#?}\ninstead: {others:#?}\ncommand: {command}\nending: {ending}\n{console}");
+    let Report { command, ending, emulator, console } = &report;
+    panic!(
+        "{platform}:\nmissing: {missing:#?}\ninstead: {others:#?}\ncommand: {command}\nending: {ending}\n\
+         emulator: {emulator}\n{console}"
+    );
 }

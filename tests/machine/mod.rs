@@ -112,6 +112,8 @@ pub const LOONG64: Machine = Machine {
 pub struct Report {
     pub command: String,
     pub ending: String,
+    /// What the emulator itself said.
+    pub emulator: String,
     pub console: String,
 }
 
@@ -130,7 +132,8 @@ impl Machine {
         command.arg("-serial").arg(format!("file:{}", console.display()));
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
         command.arg("-append").arg(format!("{} panic=-1", self.kernel_arguments));
-        command.stdin(Stdio::null());
+        let said = folder.path().join("said");
+        command.stdin(Stdio::null()).stderr(File::create(&said).expect("a file"));
         let mut child = command.spawn().unwrap_or_else(|error| match error.kind() {
             ErrorKind::NotFound => panic!(
                 "{} is not installed: install Debian's package {}, version 10 (bookworm has it in backports)",
@@ -150,8 +153,8 @@ impl Machine {
             }
             std::thread::sleep(Duration::from_millis(50));
         };
-        let console = fs::read(console).unwrap_or_default();
-        Report { command: format!("{command:?}"), ending, console: String::from_utf8_lossy(&console).into_owned() }
+        let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        Report { command: format!("{command:?}"), ending, emulator: text(said), console: text(console) }
     }
 }
 

@@ -223,10 +223,9 @@ fn a_zombie_inherited_across_execve_is_swept() -> Checked {
     eventually("three zombies that are not pause's yet", || pause.children().zombies() == 3)?;
     drop(gate);
     pause.falls_asleep()?;
-    let left = pause.children().count();
-    if left != 0 {
-        fail!("{left} children left");
-    }
+    // In the midst of its sweep it may already be seen as sleeping: with 300 starts on two busy machines 31 times, for
+    // 2 ms at most. A zombie that it does not sweep stays for as long as it lives.
+    eventually("the zombies to be swept", || pause.children().count() == 0)?;
     pause.ended_by(SIGTERM)?.exited(0, "", &[TERMINATED])
 }
 

@@ -29,15 +29,6 @@ fn the_layer_is_at_most_540_bytes() {
 }
 
 #[test]
-fn what_one_node_pulls_is_at_most_2900_bytes() {
-    let index = IMAGE.reference();
-    let manifest = IMAGE.index().manifests()[0].clone();
-    let (config, layer) = (IMAGE.manifest().config().clone(), IMAGE.manifest().layers()[0].clone());
-    let pulled: u64 = [index, manifest, config, layer].iter().map(Descriptor::size).sum();
-    assert!(pulled <= 2_900, "{pulled} bytes");
-}
-
-#[test]
 fn the_layout_says_its_version() {
     let layout: OciLayout = IMAGE.parse("oci-layout");
     assert_eq!(layout.image_layout_version(), "1.0.0");
@@ -45,24 +36,31 @@ fn the_layout_says_its_version() {
 
 #[test]
 fn every_blob_has_the_digest_it_is_named_by_and_is_referred_to() {
-    let mut referred = vec![blob_path(&IMAGE.reference())];
-    referred.extend(IMAGE.index().manifests().iter().map(blob_path));
-    referred.push(blob_path(IMAGE.manifest().config()));
-    referred.extend(IMAGE.manifest().layers().iter().map(blob_path));
-    let blobs: Vec<&String> = IMAGE.layout.keys().filter(|name| name.starts_with("blobs/")).collect();
+    expect_sound_blobs(&IMAGE);
+}
+
+fn expect_sound_blobs(image: &Image) {
+    let mut referred = vec![blob_path(&image.reference())];
+    for Part { entry, manifest, .. } in image.parts() {
+        referred.extend([&entry, manifest.config(), &manifest.layers()[0]].map(blob_path));
+    }
+    let blobs: Vec<&String> = image.layout.keys().filter(|name| name.starts_with("blobs/")).collect();
     for name in &blobs {
-        assert_eq!(**name, format!("blobs/sha256/{}", sha256(&IMAGE.layout[*name])));
+        assert_eq!(**name, format!("blobs/sha256/{}", sha256(&image.layout[*name])));
         assert!(referred.contains(name), "{name} is in no document");
     }
-    // `IMAGE.blob` has compared the sizes.
+    // `Image::blob` has compared the sizes.
     assert_eq!(blobs.len(), referred.len());
 }
 
 #[test]
 fn the_layer_holds_the_shipped_file_and_nothing_else() {
-    let layer = IMAGE.layer();
-    assert!(layer.ends_with(&[0; 1024]), "a tar archive ends with two blocks of zeros");
-    let mut archive = tar::Archive::new(layer.as_slice());
+    expect_layer_of(&IMAGE.parts()[0], shipped());
+}
+
+fn expect_layer_of(part: &Part, shipped: &Path) {
+    assert!(part.layer.ends_with(&[0; 1024]), "a tar archive ends with two blocks of zeros");
+    let mut archive = tar::Archive::new(part.layer.as_slice());
     let mut entries = archive.entries().unwrap();
     let mut entry = entries.next().expect("one entry").unwrap();
     let header = entry.header().clone();
@@ -73,26 +71,29 @@ fn the_layer_holds_the_shipped_file_and_nothing_else() {
     assert_eq!(header.mtime().unwrap(), 0);
     let mut program = Vec::new();
     entry.read_to_end(&mut program).unwrap();
-    assert_eq!(program, fs::read(shipped()).unwrap(), "{} is another program", shipped().display());
+    assert_eq!(program, fs::read(shipped).unwrap(), "{} is another program", shipped.display());
     assert!(entries.next().is_none(), "a second entry");
 }
 
 #[test]
 fn the_config_says_what_runs_and_as_whom() {
-    let config = IMAGE.config();
+    expect_config(&IMAGE.parts()[0], "linux/amd64");
+}
+
+fn expect_config(part: &Part, platform: &str) {
+    let config = &part.config;
     let execution = config.config().clone().expect("a config to run by");
-    assert_eq!(config.architecture().to_string(), "amd64");
-    assert_eq!(config.os().to_string(), "linux");
+    let variant = config.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+    assert_eq!(format!("{}/{}{variant}", config.os(), config.architecture()), platform);
     assert_eq!(execution.user().as_deref(), Some("65535:65535"));
     assert_eq!(execution.entrypoint().as_deref(), Some(["/pause".to_owned()].as_slice()));
-    assert_eq!(config.rootfs().diff_ids(), &[format!("sha256:{}", sha256(&IMAGE.layer()))]);
+    assert_eq!(config.rootfs().diff_ids(), &[format!("sha256:{}", sha256(&part.layer))]);
     assert_eq!(config.created(), &None, "nobody asked for a time");
 }
 
 #[test]
 fn the_index_says_which_platform_a_manifest_is_for() {
-    let platform = IMAGE.index().manifests()[0].platform().clone().expect("a platform");
-    assert_eq!((platform.os().to_string(), platform.architecture().to_string()), ("linux".into(), "amd64".into()));
+    assert_eq!(IMAGE.parts().iter().map(Part::platform).collect::<Vec<_>>(), ["linux/amd64"]);
 }
 
 #[test]
@@ -142,6 +143,124 @@ fn the_report_shows_sizes_digest_paths_and_references() {
     }
     assert!(done.stdout.contains("localhost/pause:"), "{done}");
     assert_eq!(done.stderr, "", "progress is for terminals");
+}
+
+// All platforms in one image
+
+#[test]
+#[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): cargo test --test image -- --ignored"]
+fn the_image_of_all_eight_is_small() {
+    for (platform, path) in &*ALL_SHIPPED {
+        let limit = match *platform {
+            "linux/amd64" => 640,
+            "linux/ppc64le" => 1_024,
+            _ => 896,
+        };
+        let size = fs::metadata(path).unwrap().len();
+        assert!(size <= limit, "the program for {platform} has {size} bytes");
+    }
+    let blobs = ALL.layout.iter().filter(|(name, _)| name.starts_with("blobs/"));
+    let total: usize = blobs.map(|(_, content)| content.len()).sum();
+    assert!(total <= 11_000, "the blobs, the index among them, have {total} bytes");
+    for part in ALL.parts() {
+        let blobs = [&ALL.reference(), &part.entry, part.manifest.config(), &part.manifest.layers()[0]];
+        let pulled: u64 = blobs.into_iter().map(Descriptor::size).sum();
+        assert!(pulled <= 2_900, "a node of {} pulls {pulled} bytes", part.platform());
+    }
+}
+
+#[test]
+#[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): cargo test --test image -- --ignored"]
+fn the_image_of_all_eight_is_what_each_platform_s_own_is() {
+    expect_sound_blobs(&ALL);
+    let parts = ALL.parts();
+    assert_eq!(parts.iter().map(Part::platform).collect::<Vec<_>>(), PLATFORMS);
+    for (part, (platform, path)) in parts.iter().zip(&*ALL_SHIPPED) {
+        expect_layer_of(part, path);
+        expect_config(part, platform);
+    }
+    assert_eq!(parts[0].entry.digest(), IMAGE.parts()[0].entry.digest(), "company changes no platform's image");
+    let document: serde_json::Value = serde_json::from_slice(&ALL.archive["manifest.json"]).unwrap();
+    assert_eq!(document.as_array().unwrap().len(), 1, "Docker's document has no platforms");
+    assert_eq!(document[0]["Config"], blob_path(parts[0].manifest.config()));
+}
+
+#[test]
+#[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): cargo test --test image -- --ignored"]
+fn of_all_eight_only_what_has_changed_is_built_again() {
+    LazyLock::force(&ALL_SHIPPED);
+    expect_nothing_compiled("all");
+}
+
+#[test]
+fn a_platform_asked_for_thrice_is_in_the_image_once() {
+    let image = Image::build(|command| {
+        command.args(["--platform=amd64", "--platform=host", "--platform=linux/amd64"]);
+    });
+    assert!(image.files == IMAGE.files, "the same platform, named thrice");
+}
+
+#[test]
+fn what_has_not_changed_is_not_built_again() {
+    shipped();
+    expect_nothing_compiled("amd64");
+}
+
+/// Builds through a compiler that keeps a list of what it is told.
+fn expect_nothing_compiled(platform: &str) {
+    let folder = Folder::new();
+    let (wrapper, log) = (folder.path("wrapper"), folder.path("log"));
+    write_script(&wrapper, &format!("echo \"$*\" >> '{}'; exec \"$@\"", log.display()));
+    run(xtask(&["build", "--platform", platform]).env("RUSTC_WRAPPER", &wrapper)).expect_success();
+    let log = fs::read_to_string(log).expect("cargo asks the compiler for its version");
+    let compiled: Vec<_> = log.lines().filter(|line| line.contains("--crate-name ") && !line.contains("___")).collect();
+    assert_eq!(compiled, [""; 0]);
+}
+
+#[test]
+fn a_platform_that_cannot_be_built_is_named_with_what_is_missing() {
+    let bare = BareToolchain::new();
+    let folder = bare.0.path("bin");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("rust-lld"), "").unwrap();
+    let done = run(bare.xtask(&["build", "--platform=s390x", "--platform=arm64"]).env("PATH", "")).expect_failure(1);
+    let targets = "aarch64-unknown-linux-gnu s390x-unknown-linux-gnu";
+    for remedy in
+        [format!("`rustup target add {targets}`"), "`apt-get install rustc-web cargo-web rust-web-src`".into()]
+    {
+        assert!(done.stderr.contains(&remedy), "{done}");
+    }
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn a_missing_linker_is_named() {
+    let bare = BareToolchain::new();
+    let done = run(bare.xtask(&["build"]).env("PATH", "")).expect_failure(1);
+    let own = bare.0.path("bin/rust-lld");
+    assert!(done.stderr.contains(own.to_str().unwrap()) && done.stderr.contains("ld.lld-22"), "{done}");
+}
+
+/// A compiler that says its libraries are in an empty folder.
+struct BareToolchain(Folder);
+
+impl BareToolchain {
+    fn new() -> Self {
+        let folder = Folder::new();
+        write_script(&folder.path("rustc"), &format!("echo '{}'", folder.path("lib").display()));
+        Self(folder)
+    }
+
+    fn xtask(&self, arguments: &[&str]) -> Command {
+        let mut command = xtask(arguments);
+        command.env("RUSTC", self.0.path("rustc"));
+        command
+    }
+}
+
+fn write_script(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 // The same bytes from everybody
@@ -204,9 +323,9 @@ fn source_date_epoch_is_the_time_of_everything_that_has_one() {
     let image = Image::build(|command| {
         command.env("SOURCE_DATE_EPOCH", "1700000000");
     });
-    assert_eq!(image.config().created().as_deref(), Some("2023-11-14T22:13:20Z"));
-    let layer = image.layer();
-    let mut layer = tar::Archive::new(layer.as_slice());
+    let part = &image.parts()[0];
+    assert_eq!(part.config.created().as_deref(), Some("2023-11-14T22:13:20Z"));
+    let mut layer = tar::Archive::new(part.layer.as_slice());
     let entry = layer.entries().unwrap().next().unwrap().unwrap();
     assert_eq!(entry.header().mtime().unwrap(), 1_700_000_000);
 }
@@ -363,6 +482,33 @@ fn a_signal_while_files_are_being_written_ends_the_run_once_they_are_in_place() 
 /// The image of this program, built once for the tests that only look at it.
 static IMAGE: LazyLock<Image> = LazyLock::new(|| Image::build(|_| {}));
 
+/// The image of all platforms.
+static ALL: LazyLock<Image> = LazyLock::new(|| {
+    Image::build(|command| {
+        command.args(["--platform", "all"]);
+    })
+});
+
+/// What clients look for, in the order of the index. That arm64 has no variant is what makes it match with and without.
+const PLATFORMS: [&str; 8] = [
+    "linux/amd64",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/ppc64le",
+    "linux/s390x",
+    "linux/riscv64",
+    "linux/386",
+    "linux/loong64",
+];
+
+/// The files `cargo xtask build` made, by platform.
+static ALL_SHIPPED: LazyLock<Vec<(&str, PathBuf)>> = LazyLock::new(|| {
+    let done = run(&mut xtask(&["build", "--platform", "all"])).expect_success();
+    let paths: Vec<PathBuf> = done.stdout.lines().map(PathBuf::from).collect();
+    assert_eq!(paths.len(), PLATFORMS.len(), "{done}");
+    PLATFORMS.into_iter().zip(paths).collect()
+});
+
 /// What `cargo xtask image` wrote, by path.
 struct Image {
     files: Files,
@@ -426,16 +572,34 @@ impl Image {
         self.blob(&self.index().manifests()[0])
     }
 
-    fn config(&self) -> ImageConfiguration {
-        self.blob(self.manifest().config())
+    fn parts(&self) -> Vec<Part> {
+        let part = |entry: &Descriptor| {
+            let manifest: ImageManifest = self.blob(entry);
+            let config = self.blob(manifest.config());
+            let mut layer = Vec::new();
+            let path = self.checked(&manifest.layers()[0]);
+            GzDecoder::new(self.layout[&path].as_slice()).read_to_end(&mut layer).unwrap();
+            Part { entry: entry.clone(), manifest, config, layer }
+        };
+        self.index().manifests().iter().map(part).collect()
     }
+}
 
-    /// The layer, decompressed.
-    fn layer(&self) -> Vec<u8> {
-        let path = self.checked(&self.manifest().layers()[0]);
-        let mut layer = Vec::new();
-        GzDecoder::new(self.layout[&path].as_slice()).read_to_end(&mut layer).unwrap();
-        layer
+/// One platform's part of an image.
+struct Part {
+    entry: Descriptor,
+    manifest: ImageManifest,
+    config: ImageConfiguration,
+    /// Decompressed.
+    layer: Vec<u8>,
+}
+
+impl Part {
+    /// As the index says.
+    fn platform(&self) -> String {
+        let platform = self.entry.platform().as_ref().expect("a platform");
+        let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        format!("{}/{}{variant}", platform.os(), platform.architecture())
     }
 }
 

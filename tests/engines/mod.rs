@@ -109,6 +109,13 @@ impl Sandbox {
         command.args(&words[1..]);
         succeed(command)
     }
+
+    /// Runs a command in the sandbox that may fail.
+    pub fn try_run<S: AsRef<OsStr>>(&self, words: &[S]) -> support::Ended {
+        let mut command = self.command(&words[0]);
+        command.args(&words[1..]);
+        run(command)
+    }
 }
 
 impl Drop for Sandbox {
@@ -160,9 +167,13 @@ pub fn image(folder: &Path, names: &[&str]) -> PathBuf {
 
 /// Runs a command that has to succeed, and returns what it printed, without the last line's end.
 #[track_caller]
-pub fn succeed(mut command: Command) -> String {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let ended = support::finish(command);
+pub fn succeed(command: Command) -> String {
+    let ended = run(command);
     assert!(ended.status.success(), "expected success, but\n{ended}");
     ended.stdout.trim_end().to_owned()
+}
+
+fn run(mut command: Command) -> support::Ended {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    support::finish(command)
 }

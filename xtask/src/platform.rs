@@ -14,7 +14,7 @@ pub struct Platform {
     pub target: &'static str,
     /// What the ELF header calls it (`e_machine`).
     pub machine: Machine,
-    /// The program of qemu-user that runs it on another machine.
+    /// What runs it on another machine, by the name Debian's qemu-user-static gives it.
     pub emulator: &'static str,
 }
 
@@ -24,14 +24,14 @@ pub struct Platform {
 /// those two for `arm64` only since they know it as the base variant. arm has one, for ARMv6 could not run it.
 #[rustfmt::skip]
 pub static PLATFORMS: &[Platform] = &[
-    platform(Arch::Amd64, None, "x86_64-unknown-linux-gnu", elf::EM_X86_64, "qemu-x86_64"),
-    platform(Arch::ARM64, None, "aarch64-unknown-linux-gnu", elf::EM_AARCH64, "qemu-aarch64"),
-    platform(Arch::ARM, Some("v7"), "armv7-unknown-linux-gnueabihf", elf::EM_ARM, "qemu-arm"),
-    platform(Arch::PowerPC64le, None, "powerpc64le-unknown-linux-gnu", elf::EM_PPC64, "qemu-ppc64le"),
-    platform(Arch::s390x, None, "s390x-unknown-linux-gnu", elf::EM_S390, "qemu-s390x"),
-    platform(Arch::RISCV64, None, "riscv64gc-unknown-linux-gnu", elf::EM_RISCV, "qemu-riscv64"),
-    platform(Arch::i386, None, "i686-unknown-linux-gnu", elf::EM_386, "qemu-i386"),
-    platform(Arch::LoongArch64, None, "loongarch64-unknown-linux-gnu", elf::EM_LOONGARCH, "qemu-loongarch64"),
+    platform(Arch::Amd64, None, "x86_64-unknown-linux-gnu", elf::EM_X86_64, "qemu-x86_64-static"),
+    platform(Arch::ARM64, None, "aarch64-unknown-linux-gnu", elf::EM_AARCH64, "qemu-aarch64-static"),
+    platform(Arch::ARM, Some("v7"), "armv7-unknown-linux-gnueabihf", elf::EM_ARM, "qemu-arm-static"),
+    platform(Arch::PowerPC64le, None, "powerpc64le-unknown-linux-gnu", elf::EM_PPC64, "qemu-ppc64le-static"),
+    platform(Arch::s390x, None, "s390x-unknown-linux-gnu", elf::EM_S390, "qemu-s390x-static"),
+    platform(Arch::RISCV64, None, "riscv64gc-unknown-linux-gnu", elf::EM_RISCV, "qemu-riscv64-static"),
+    platform(Arch::i386, None, "i686-unknown-linux-gnu", elf::EM_386, "qemu-i386-static"),
+    platform(Arch::LoongArch64, None, "loongarch64-unknown-linux-gnu", elf::EM_LOONGARCH, "qemu-loongarch64-static"),
 ];
 
 const fn platform(

@@ -190,8 +190,8 @@ impl Behaviour {
 
     fn of_a_stranger(elf: &Elf) -> Self {
         let platform = PLATFORMS.iter().find(|platform| platform.machine == elf.machine);
-        let emulator = platform.map_or_else(String::new, |platform| format!(": {}", platform.emulator));
-        Self { calls: format!("made for another machine{emulator}"), faults: String::new(), list: None }
+        let emulator = platform.map_or("another machine", |platform| platform.emulator);
+        Self { calls: format!("needs {emulator}"), faults: String::new(), list: None }
     }
 }
 

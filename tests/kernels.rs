@@ -12,14 +12,21 @@ macro_rules! contract {
 include!("kernel/contract.rs");
 
 macro_rules! kernels {
-    ($($name:ident: $platform:literal on $machine:ident;)*) => { $(
-        #[test]
-        #[ignore = "emulates a machine: install qemu-system-{x86,arm,ppc,misc,riscv,s390x} from bookworm-backports, \
-            then cargo test --test kernels -- --ignored"]
-        fn $name() {
-            holds($platform, &$machine);
+    ($($name:ident: $platform:literal on $machine:ident;)*) => {
+        /// `.ci/run` names this module to run these two at a time, and the other tests that are ignored one by one.
+        mod booted {
+            use super::*;
+
+            $(
+                #[test]
+                #[ignore = "emulates a machine: install qemu-system-{x86,arm,ppc,misc,riscv,s390x} from \
+                    bookworm-backports, then cargo test --test kernels -- --ignored"]
+                fn $name() {
+                    holds($platform, &$machine);
+                }
+            )*
         }
-    )* };
+    };
 }
 
 kernels! {

@@ -3,14 +3,17 @@
 
 #![no_std]
 #![no_main]
+#![expect(clippy::result_large_err, reason = "there is no heap to box it in")]
 
 #[allow(dead_code, unused_imports, reason = "it is pause's, and pause needs another part of it")]
 #[path = "../../../src/arch/mod.rs"]
 mod arch;
 mod checks;
+mod failure;
 mod numbers;
 mod process;
 mod seccomp;
+mod start;
 mod sys;
 mod text;
 

@@ -17,10 +17,10 @@ pub fn step<T>(what: &str, result: Result<T, isize>) -> Checked<T> {
     result.map_err(|error| Text::of(format_args!("{what}: error {error}")))
 }
 
-/// Waits until `condition` holds. The patience, half a minute at least, only bounds how long a failure takes to be
-/// seen.
+/// Waits until `condition` holds. How often it looks, a millisecond apart and on a slow machine more, only bounds how
+/// long a failure takes to be seen.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> Checked {
-    for _ in 0..30_000 {
+    for _ in 0..10_000 {
         if condition() {
             return Ok(());
         }

@@ -35,6 +35,11 @@ const fn lower_half_of_argument(place: u32) -> u32 {
     16 + 8 * place + if cfg!(target_endian = "big") { 4 } else { 0 }
 }
 
+/// Whether the kernel can do it at all.
+pub fn is_there() -> Result<(), isize> {
+    sys::seccomp_takes(FAIL)
+}
+
 /// Puts this process and what it executes under a filter with one fault. It need not look at the architecture: what
 /// runs under it makes system calls of one kind only.
 pub fn inject(fault: Fault) -> Result<(), isize> {

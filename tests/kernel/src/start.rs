@@ -89,6 +89,9 @@ impl<'a> Start<'a> {
 
     /// Starts it.
     pub fn started(self) -> Checked<Pause> {
+        if self.fault.is_some() {
+            step("this kernel has no seccomp filters to inject a fault with", seccomp::is_there())?;
+        }
         let (stdout, stdout_of_pause) = stream(self.stdout)?;
         let (stderr, stderr_of_pause) = stream(self.stderr)?;
         let pid = step("clone", sys::clone(self.namespaces))?;

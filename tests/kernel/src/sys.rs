@@ -59,7 +59,8 @@ pub fn clone(namespaces: usize) -> Result<u32, isize> {
 pub fn execve(program: &CStr, arguments: &[*const u8]) -> isize {
     assert!(arguments.last().is_some_and(|last| last.is_null()));
     let environment = [core::ptr::null::<u8>()];
-    // SAFETY: the kernel only reads: strings that end with a zero byte, from lists that end with null.
+    // SAFETY: the kernel only reads: strings that end with a zero byte, from lists that end with null. What it cannot
+    // read is an error.
     unsafe {
         syscall3(numbers::EXECVE, program.as_ptr() as usize, arguments.as_ptr() as usize, environment.as_ptr() as usize)
             as isize
@@ -106,6 +107,13 @@ pub fn seccomp(filter: &[Instruction]) -> Result<(), isize> {
     let program = Program { length: filter.len() as u16, instructions: filter.as_ptr() };
     // SAFETY: the kernel reads one `struct sock_fprog` and as many instructions as it says.
     checked(unsafe { syscall3(numbers::SECCOMP, SET_MODE_FILTER, 0, &raw const program as usize) }).map(drop)
+}
+
+/// Whether the kernel has seccomp filters, and the action one may take.
+pub fn seccomp_takes(action: u32) -> Result<(), isize> {
+    const GET_ACTION_AVAIL: usize = 2;
+    // SAFETY: the kernel reads one action.
+    checked(unsafe { syscall3(numbers::SECCOMP, GET_ACTION_AVAIL, 0, &raw const action as usize) }).map(drop)
 }
 
 pub fn mount(kind: &CStr, place: &CStr) -> Result<(), isize> {

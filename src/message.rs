@@ -1,5 +1,6 @@
 //! What pause says, and how: one write a message, and none that could block or kill it.
 
+use crate::arch::Int;
 use crate::sys;
 use core::mem::offset_of;
 
@@ -44,9 +45,9 @@ static MESSAGES: Messages = Messages {
 
 /// The two shutdown messages lie a multiple of the distance between their signal numbers apart, so that the signal
 /// number is turned into the message by a multiplication, without a comparison (7 bytes on x86_64).
-const SIGNAL_DISTANCE: usize = sys::SIGTERM - sys::SIGINT;
+const SIGNAL_DISTANCE: usize = (sys::SIGTERM - sys::SIGINT) as usize;
 const GAP: usize = (1 + INTERRUPT.len()).next_multiple_of(SIGNAL_DISTANCE) - (1 + INTERRUPT.len());
-const STEP: usize = (offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE;
+const STEP: Int = ((offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE) as Int;
 
 /// Names a message by the offset of its text in `MESSAGES`.
 #[derive(Clone, Copy)]
@@ -57,9 +58,9 @@ pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text));
 
 /// The message for SIGINT or SIGTERM; there is none for another signal.
 #[inline(always)]
-pub fn shutting_down(signal: usize) -> Offset {
-    const ORIGIN: usize = offset_of!(Messages, interrupt.text);
-    Offset(signal * STEP + ORIGIN - sys::SIGINT * STEP)
+pub fn shutting_down(signal: Int) -> Offset {
+    const ORIGIN: Int = offset_of!(Messages, interrupt.text) as Int;
+    Offset((signal * STEP + ORIGIN - sys::SIGINT * STEP) as usize)
 }
 
 /// Writes a message to stderr, or drops it where a write would block (a full pipe) or raise SIGPIPE (a broken one).

@@ -29,13 +29,11 @@ pub enum Waiting {
 pub type Unset = MaybeUninit<usize>;
 
 /// Defines `syscall0` to `syscall4` in the shape of sc's, for architectures it does not build for. The result comes in
-/// the register of the first argument. `errors`, where an architecture tells of errors by other means than a negative
-/// result, makes it one in `syscall4` alone, by which wait4(2) is called: no other result is taken for a number.
+/// the register of the first argument.
 #[allow(unused_macros, reason = "not needed where sc builds")]
 macro_rules! define_system_calls {
     (
         instructions: $($instruction:tt),+;
-        $(errors: $($error:tt),+;)?
         number: $number:tt;
         arguments: $a1:tt, $a2:tt, $a3:tt, $a4:tt;
         lost: [$($lost:tt),*];
@@ -86,8 +84,8 @@ macro_rules! define_system_calls {
             let result;
             // SAFETY: as promised to this function; every register the kernel changes is named.
             unsafe {
-                core::arch::asm!($($instruction),+, $($($error),+,)? in($number) n, inlateout($a1) a1 => result,
-                    in($a2) a2, in($a3) a3, in($a4) a4, $(lateout($lost) _,)* options(nostack));
+                core::arch::asm!($($instruction),+, in($number) n, inlateout($a1) a1 => result, in($a2) a2, in($a3) a3,
+                    in($a4) a4, $(lateout($lost) _,)* options(nostack));
             }
             result
         }

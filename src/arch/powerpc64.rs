@@ -2,7 +2,7 @@
 //! syscall(2).
 //!
 //! - system call: number in r0, arguments in r3 to r6; `sc`; result in r3, an error as a positive number with the bit
-//!   CR0.SO set, which `syscall4` makes negative as elsewhere; r0, r4 to r12, cr0 and ctr lost
+//!   CR0.SO set, which is made negative here as elsewhere; r0, r4 to r12, cr0 and ctr lost
 //! - at the start: r1 points at argc, argv follows, r1 is 16-byte aligned
 //! - a function: arguments in r3, r4; entered with its own address in r12, from which it finds its data; it may write
 //!   to the first 32 bytes from r1 on, which its caller provides
@@ -22,8 +22,7 @@ pub mod nr {
 }
 
 define_system_calls! {
-    instructions: "sc";
-    errors: "bns+ 1f", "neg 3, 3", "1:";
+    instructions: "sc", "bns+ 1f", "neg 3, 3", "1:";
     number: "r0";
     arguments: "r3", "r4", "r5", "r6";
     lost: ["r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "cr0", "ctr"];

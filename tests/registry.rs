@@ -137,23 +137,6 @@ http:
     exit 1
 ";
 
-/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
-/// which they are unpacked, cannot lie on one another.
-const START_CONTAINERD: &str = "
-    echo 'version = 2
-root = \"/run/images\"
-state = \"/run/containerd\"
-disabled_plugins = [\"io.containerd.grpc.v1.cri\"]' > /run/containerd.toml
-    containerd --config /run/containerd.toml > /run/containerd.log 2>&1 &
-    for attempt in $(seq 200); do
-        ctr version > /dev/null 2>&1 && exit
-        kill -0 $! || break
-        sleep 0.05
-    done
-    cat /run/containerd.log >&2
-    exit 1
-";
-
 /// A machine with a registry that has the image, and a folder for what is taken out of it.
 struct Registry {
     sandbox: Sandbox,
@@ -182,7 +165,7 @@ impl Registry {
 
     fn with_containerd() -> Self {
         let registry = Self::new(&["containerd"]);
-        registry.sandbox.run(&["sh", "-euc", START_CONTAINERD]);
+        registry.sandbox.start_containerd();
         registry
     }
 

@@ -61,6 +61,23 @@ const START_DOCKER: &str = "
     exit 1
 ";
 
+/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
+/// which they are unpacked, cannot lie on one another.
+const START_CONTAINERD: &str = "
+    echo 'version = 2
+root = \"/run/images\"
+state = \"/run/containerd\"
+disabled_plugins = [\"io.containerd.grpc.v1.cri\"]' > /run/containerd.toml
+    containerd --config /run/containerd.toml > /run/containerd.log 2>&1 &
+    for attempt in $(seq 200); do
+        ctr version > /dev/null 2>&1 && exit
+        kill -0 $! || break
+        sleep 0.05
+    done
+    cat /run/containerd.log >&2
+    exit 1
+";
+
 pub struct Sandbox {
     keeper: Child,
     /// The cgroup engines are to make theirs in, for cgroups are the one thing that no namespace takes along.
@@ -87,6 +104,10 @@ impl Sandbox {
         let sandbox = Self::new();
         sandbox.run(&["sh", STRICT, START_DOCKER]);
         sandbox
+    }
+
+    pub fn start_containerd(&self) {
+        self.run(&["sh", STRICT, START_CONTAINERD]);
     }
 
     /// `program` in the sandbox, found in the system's own folders alone, for a client has to match its daemon.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
@@ -198,7 +198,7 @@ fn the_commands_for_containerd_do_what_the_page_says() {
     // In place of the kubelet's first Pod.
     let name = &node.asked_for()[0];
     node.run(&format!("ctr --namespace k8s.io run --detach --cgroup {}/pod {name} pod", node.sandbox.cgroup));
-    node.check();
+    node.check("65535");
     node.run("ctr --namespace k8s.io task rm --force pod && ctr --namespace k8s.io container rm pod");
     node.undo();
     assert_eq!(node.images(), [""; 0]);
@@ -236,6 +236,26 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
     }
 }
 
+/// What deploy/README.md says is to be seen then.
+#[test]
+#[ignore = "needs root, containerd, all toolchains: cargo test --test deploy -- --ignored"]
+fn containerd_does_not_load_an_image_for_another_platform() {
+    let message = "no match for platform in manifest";
+    let readme = fs::read_to_string(Path::new(DEPLOY).join("README.md")).expect("a README");
+    assert!(readme.contains(message), "deploy/README.md does not know {message:?}");
+    let foreign = if std::env::consts::ARCH == "s390x" { "amd64" } else { "s390x" };
+    let sandbox = Sandbox::new();
+    sandbox.start_containerd();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["xtask", "image", "--platform", foreign, "--output"]).arg(folder.path());
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(Stdio::null()).status();
+    assert!(status.expect("cargo runs").success(), "{command:?}");
+    let archive = folder.path().join("pause.tar").display().to_string();
+    let ended = sandbox.try_run(&["ctr", "--namespace", "k8s.io", "images", "import", &archive]);
+    assert!(!ended.status.success() && ended.to_string().contains(message), "{ended}");
+}
+
 #[test]
 #[ignore = "needs root and docker.io: cargo test --test deploy -- --ignored"]
 fn the_commands_for_docker_do_what_the_page_says() {
@@ -243,7 +263,7 @@ fn the_commands_for_docker_do_what_the_page_says() {
     node.load();
     let run = node.page.commands(USE).join("\n");
     node.run(&run.replace("docker run", &format!("docker run --cgroup-parent={}", node.sandbox.cgroup)));
-    node.check();
+    node.check("65535");
     node.undo();
     assert_eq!(node.run("docker container ls --all --quiet; docker image ls --quiet"), "");
 }
@@ -258,7 +278,7 @@ fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
     node.run(&format!("mkdir -p {folder}; cat > {folder}/pause.conf << 'end'\n{configuration}\nend"));
     let run = node.page.commands(USE).join("\n");
     node.run(&run.replace("pod create", &format!("pod create --cgroup-parent={}", node.sandbox.cgroup)));
-    node.check();
+    node.check("0");
     node.undo();
     assert_eq!(node.run("podman pod ls --quiet; podman container ls --all --quiet; podman image ls --quiet"), "");
 }
@@ -288,9 +308,12 @@ impl Node {
         self.run(&self.page.commands(LOAD)[1..].join("\n"));
     }
 
+    /// What the page has checked, and what deploy/README.md says of the process.
     #[track_caller]
-    fn check(&self) {
+    fn check(&self, user: &str) {
         assert_eq!(self.run(&self.page.commands(CHECK).join("\n")), support::VERSION.trim_end());
+        let seen = self.run("pid=$(pgrep -n -x pause); stat --format=%u /proc/$pid; tr '\\0' ' ' < /proc/$pid/cmdline");
+        assert_eq!(seen.trim_end(), format!("{user}\n/pause"), "user and command line");
     }
 
     #[track_caller]

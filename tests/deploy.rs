@@ -65,9 +65,8 @@ fn every_page_says_how_it_was_checked_and_whence_it_has_its_names() {
 
 #[test]
 fn the_table_of_pages_leads_to_every_page() {
-    let readme = fs::read_to_string(Path::new(DEPLOY).join("README.md")).expect("a README");
     for name in PAGES.keys() {
-        assert!(readme.contains(&format!("]({name}.md)")), "deploy/README.md does not lead to {name}.md");
+        assert!(README.source.contains(&format!("]({name}.md)")), "deploy/README.md does not lead to {name}.md");
     }
 }
 
@@ -200,8 +199,13 @@ fn the_commands_for_containerd_do_what_the_page_says() {
     node.run(&format!("ctr --namespace k8s.io run --detach --cgroup {}/pod {name} pod", node.sandbox.cgroup));
     node.check("65535");
     node.run("ctr --namespace k8s.io task rm --force pod && ctr --namespace k8s.io container rm pod");
+    // What deploy/README.md says to do before, here with the only image there is.
+    let kept = README.commands("Before you start");
+    node.run(&kept[0]);
     node.undo();
     assert_eq!(node.images(), [""; 0]);
+    node.run(&kept[1]);
+    assert_eq!(node.images(), ["registry.k8s.io/pause:3.10"]);
 }
 
 #[test]
@@ -216,12 +220,14 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
                 node.load();
                 node.run(&format!("docker image inspect {}", node.asked_for().join(" ")));
                 node.undo();
+                assert_eq!(node.run("docker image ls --quiet"), "");
             }
             "cri-o" => {
                 let node = Node::new(name, Sandbox::new());
                 node.load();
                 node.run(&format!("podman image inspect {}", node.asked_for().join(" ")));
                 node.undo();
+                assert_eq!(node.run("podman image ls --quiet"), "");
             }
             _ => {
                 let folder = archive(name);
@@ -241,8 +247,7 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
 #[ignore = "needs root, containerd, all toolchains: cargo test --test deploy -- --ignored"]
 fn containerd_does_not_load_an_image_for_another_platform() {
     let message = "no match for platform in manifest";
-    let readme = fs::read_to_string(Path::new(DEPLOY).join("README.md")).expect("a README");
-    assert!(readme.contains(message), "deploy/README.md does not know {message:?}");
+    assert!(README.source.contains(message), "deploy/README.md does not know {message:?}");
     let foreign = if std::env::consts::ARCH == "s390x" { "amd64" } else { "s390x" };
     let sandbox = Sandbox::new();
     sandbox.start_containerd();
@@ -314,6 +319,14 @@ impl Node {
         assert_eq!(self.run(&self.page.commands(CHECK).join("\n")), support::VERSION.trim_end());
         let seen = self.run("pid=$(pgrep -n -x pause); stat --format=%u /proc/$pid; tr '\\0' ' ' < /proc/$pid/cmdline");
         assert_eq!(seen.trim_end(), format!("{user}\n/pause"), "user and command line");
+        let memory = self.run("awk '/^VmRSS:/ { print $2 }' /proc/$(pgrep -n -x pause)/status");
+        let memory: u32 = memory.trim_end().parse().expect("a number of KB");
+        let limit = 64;
+        assert!(
+            README.source.contains(&format!("`VmRSS` is below {limit} KB")),
+            "deploy/README.md names another limit"
+        );
+        assert!(memory < limit, "{memory} KB");
     }
 
     #[track_caller]
@@ -364,6 +377,8 @@ static PAGES: LazyLock<BTreeMap<String, Page>> = LazyLock::new(|| {
     let names = DISTRIBUTIONS.keys().cloned().chain(["docker".into(), "podman".into()]);
     names.map(|name| (name.clone(), Page::read(&Path::new(DEPLOY).join(name).with_extension("md")))).collect()
 });
+
+static README: LazyLock<Page> = LazyLock::new(|| Page::read(&Path::new(DEPLOY).join("README.md")));
 
 static DISTRIBUTIONS: LazyLock<BTreeMap<String, Distribution>> = LazyLock::new(|| {
     let text = fs::read_to_string(Path::new(DEPLOY).join("names.toml")).expect("a table of names");

@@ -215,19 +215,15 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
     containerd.start_containerd();
     for name in DISTRIBUTIONS.keys() {
         match name.as_str() {
-            "cri-dockerd" => {
-                let node = Node::new(name, Sandbox::with_docker());
+            "cri-dockerd" | "cri-o" => {
+                let is_docker = name == "cri-dockerd";
+                let sandbox = if is_docker { Sandbox::with_docker() } else { Sandbox::new() };
+                let image = if is_docker { "docker image" } else { "podman image" };
+                let node = Node::new(name, sandbox);
                 node.load();
-                node.run(&format!("docker image inspect {}", node.asked_for().join(" ")));
+                node.run(&format!("{image} inspect {}", node.asked_for().join(" ")));
                 node.undo();
-                assert_eq!(node.run("docker image ls --quiet"), "");
-            }
-            "cri-o" => {
-                let node = Node::new(name, Sandbox::new());
-                node.load();
-                node.run(&format!("podman image inspect {}", node.asked_for().join(" ")));
-                node.undo();
-                assert_eq!(node.run("podman image ls --quiet"), "");
+                assert_eq!(node.run(&format!("{image} ls --quiet")), "");
             }
             _ => {
                 let folder = archive(name);
@@ -385,16 +381,16 @@ static DISTRIBUTIONS: LazyLock<BTreeMap<String, Distribution>> = LazyLock::new(|
     toml::from_str(&text).unwrap_or_else(|error| panic!("names.toml: {error}"))
 });
 
+/// That there is nothing else in the table is seen to by the tool.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Distribution {
     load: String,
     runtime: Option<String>,
+    #[serde(rename = "asks-for")]
     asks_for: Vec<Name>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Name {
     image: String,
     version: String,

@@ -83,11 +83,6 @@ fn build_shipped() -> PathBuf {
     }
 }
 
-/// The debug build, which behaves the same.
-pub fn debug() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_pause"))
-}
-
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
 pub fn words(program: &Path) -> Vec<&OsStr> {
     let emulator = if program == shipped() { emulator() } else { None };
@@ -290,16 +285,18 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32)
 }
 
-/// Whether a process has set all its dispositions and sleeps. Only `pause` ever sleeps with SIGCHLD ignored.
+/// Whether a process has set all its dispositions and sleeps.
 pub fn is_asleep(pid: Pid) -> bool {
-    let status = ProcProcess::new(pid.as_raw()).and_then(|process| process.status());
-    status.is_ok_and(|status| {
-        let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
-        status.state.starts_with('S')
-            && has(status.sigcgt, Signal::SIGINT)
-            && has(status.sigcgt, Signal::SIGTERM)
-            && has(status.sigign, Signal::SIGCHLD)
-    })
+    ProcProcess::new(pid.as_raw()).and_then(|process| process.status()).is_ok_and(|status| sleeps(&status))
+}
+
+/// The same of what the kernel says of a process. Only `pause` ever sleeps with SIGCHLD ignored.
+pub fn sleeps(status: &Status) -> bool {
+    let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
+    status.state.starts_with('S')
+        && has(status.sigcgt, Signal::SIGINT)
+        && has(status.sigcgt, Signal::SIGTERM)
+        && has(status.sigign, Signal::SIGCHLD)
 }
 
 /// The children of a process, dead or alive, as seen from here.

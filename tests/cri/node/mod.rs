@@ -114,7 +114,7 @@ static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
 
 pub struct Node {
     pub sandbox: Sandbox,
-    kind: Kind,
+    pub kind: Kind,
     runtime_services: RuntimeServiceClient<Channel>,
     image_services: ImageServiceClient<Channel>,
     calls: runtime::Runtime,

@@ -11,9 +11,7 @@ mod support;
 
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile};
-use node::{Containerd, Kind, Node, PAUSE, Pod, Traces};
-use procfs::process::Status;
-use sha2::{Digest, Sha256};
+use node::{Containerd, Kind, Node, PAUSE, Pod, SERVE, Traces};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -65,32 +63,15 @@ fn runs_the_image_imported_from_its_archive(kind: Kind) {
     assert!(version.trim_start_matches('v').starts_with(expected), "containerd {version}");
     let pod = node.run(|_| {});
     assert!(pod.is_ready());
-    runs_the_shipped_file(&pod);
+    pod.runs_the_shipped_file();
     assert!(is_pinned_if_the_node_pins(&node, PAUSE));
-}
-
-#[track_caller]
-fn runs_the_shipped_file(pod: &Pod) {
-    sleeps(pod);
-    let [runs, shipped] = [&*pod.proc().join("exe"), support::shipped()]
-        .map(|path| Sha256::digest(fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"))));
-    assert!(runs == shipped, "the sandbox runs another file");
-    assert_eq!(pod.process().cmdline().expect("readable"), ["/pause"]);
-}
-
-/// Waits for it, for the runtime is done before pause is; then returns what the kernel says of it.
-#[track_caller]
-fn sleeps(pod: &Pod) -> Status {
-    let status = || pod.process().status().expect("pause lives");
-    support::eventually("pause to sleep", || support::sleeps(&status()));
-    status()
 }
 
 fn runs_the_image_pulled_from_a_registry(kind: Kind) {
     let (node, name) = Node::with_registry(kind);
     assert_eq!(node.image(&name), None, "the image is there before it is pulled");
     let pod = node.run(|_| {});
-    runs_the_shipped_file(&pod);
+    pod.runs_the_shipped_file();
     assert_eq!(node.image(&name).expect("the image was pulled").repo_tags, [&*name]);
     assert!(is_pinned_if_the_node_pins(&node, &name));
 }
@@ -103,7 +84,7 @@ fn is_pinned_if_the_node_pins(node: &Node, name: &str) -> bool {
 fn stops_and_is_removed_without_a_trace(kind: Kind) {
     let node = Node::new(kind);
     let pod = node.run(|_| {});
-    sleeps(&pod);
+    pod.sleeps();
     let process = pod.proc();
     assert_eq!(node.traces(), Traces { pods: 1, processes: 1, addresses: 1, interfaces: 1 });
     pod.stop();
@@ -117,17 +98,15 @@ fn stops_and_is_removed_without_a_trace(kind: Kind) {
 fn containers_share_localhost_and_keep_the_address(kind: Kind) {
     let node = Node::new(kind);
     let pod = node.run(|_| {});
-    let serve = ["sh", "-c", "mkdir /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www"];
-    let (server, client) = (pod.start("server", &serve), pod.start("client", &["sleep", "1000"]));
-    let wget = |host: &str| client.sh(&format!("until wget -q -O - http://{host}:8080; do sleep 0.1; done"));
-    assert_eq!(wget("localhost"), "hello");
+    let (server, client) = (pod.start("server", &SERVE), pod.start("client", &["sleep", "1000"]));
+    assert_eq!(client.wget("localhost"), "hello");
     let address = pod.address();
     server.remove();
     assert_eq!(client.sh("wget -q -O - http://localhost:8080 || true"), "", "what a removed server serves");
     assert_eq!(pod.address(), address, "the Pod's address while the server is gone");
-    pod.start("server", &serve);
+    pod.start("server", &SERVE);
     assert_eq!(pod.address(), address, "the Pod's address with another server");
-    assert_eq!(wget(&address), "hello");
+    assert_eq!(client.wget(&address), "hello");
 }
 
 fn containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(kind: Kind) {
@@ -161,7 +140,7 @@ fn a_pod_may_use_the_namespaces_of_the_node(kind: Kind) {
             set(namespaces(context), NamespaceMode::Node);
         }
     });
-    runs_the_shipped_file(&pod);
+    pod.runs_the_shipped_file();
     for kind in ["net", "pid", "ipc"] {
         assert_eq!(pod.namespace(kind), node.namespace(kind), "the sandbox's namespace and the node's");
     }
@@ -186,7 +165,7 @@ fn killed_it_is_not_ready_and_another_takes_over(kind: Kind) {
     // As the kubelet does it.
     pod.stop();
     let another = node.run(|_| {});
-    runs_the_shipped_file(&another);
+    another.runs_the_shipped_file();
     assert_ne!(another.id, pod.id);
     pod.remove();
     assert!(another.is_ready());
@@ -199,19 +178,19 @@ const FILTERED: Option<u32> = Some(2);
 fn sleeps_under_the_runtimes_seccomp_profile(kind: Kind) {
     let node = Node::new(kind);
     let unconfined = node.run(|_| {});
-    assert_eq!(sleeps(&unconfined).seccomp, Some(0));
+    assert_eq!(unconfined.sleeps().seccomp, Some(0));
     let pod = node.run(|context| {
         context.seccomp =
             Some(SecurityProfile { profile_type: ProfileType::RuntimeDefault.into(), ..Default::default() });
     });
-    assert_eq!(sleeps(&pod).seccomp, FILTERED);
+    assert_eq!(pod.sleeps().seccomp, FILTERED);
     assert!(pod.is_ready());
 }
 
 fn sleeps_under_a_seccomp_profile_of_the_node(kind: Kind) {
     let node = Node::new(kind);
     let pod = run_with_profile(&node, PROFILE);
-    assert_eq!(sleeps(&pod).seccomp, FILTERED);
+    assert_eq!(pod.sleeps().seccomp, FILTERED);
     assert!(pod.is_ready());
 }
 
@@ -238,14 +217,14 @@ fn run_with_profile<'a>(node: &'a Node, profile: &str) -> Pod<'a> {
 fn is_confined_by_default(kind: Kind) {
     let node = Node::new(kind);
     let pod = node.run(|_| {});
-    let status = sleeps(&pod);
+    let status = pod.sleeps();
     assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (65535, 65535, 65535, 65535));
     confined(&pod);
 }
 
 #[track_caller]
 fn confined(pod: &Pod) {
-    let status = sleeps(pod);
+    let status = pod.sleeps();
     assert_eq!(status.nonewprivs, Some(1), "whether it may gain privileges");
     assert_eq!((status.capprm, status.capeff), (0, 0), "capabilities");
     let mounts = pod.process().mountinfo().expect("readable");
@@ -260,7 +239,7 @@ fn runs_as_the_pods_user(kind: Kind) {
         context.run_as_group = Some(Int64Value { value: 2000 });
         context.readonly_rootfs = true;
     });
-    let status = sleeps(&pod);
+    let status = pod.sleeps();
     assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (1000, 1000, 2000, 2000));
     confined(&pod);
 }
@@ -269,7 +248,7 @@ fn a_hundred_run_at_once(kind: Kind) {
     const HUNDRED: usize = 100;
     let node = Node::new(kind);
     let pods = node.run_at_once(HUNDRED);
-    pods.iter().for_each(runs_the_shipped_file);
+    pods.iter().for_each(Pod::runs_the_shipped_file);
     assert!(pods.iter().all(Pod::is_ready));
     let addresses: BTreeSet<String> = pods.iter().map(Pod::address).collect();
     assert_eq!(addresses.len(), HUNDRED, "different addresses");

@@ -5,14 +5,18 @@
 #![allow(dead_code)]
 
 mod busybox;
+mod kubelet;
 mod newer;
 
 use crate::engines::{self, Sandbox};
+use crate::support;
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::*;
 use procfs::process::Process;
+use sha2::{Digest, Sha256};
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -269,12 +273,20 @@ impl Node {
         }
     }
 
+    /// The Pods whose sandboxes containerd knows of, newest first.
+    #[track_caller]
+    pub fn pods(&self) -> Vec<Pod<'_>> {
+        let mut items = self.wait(self.services().list_pod_sandbox(ListPodSandboxRequest::default())).items;
+        items.sort_by_key(|item| Reverse(item.created_at));
+        items.into_iter().map(|item| Pod { node: self, config: PodSandboxConfig::default(), id: item.id }).collect()
+    }
+
     /// What there is of Pods on the node.
     #[track_caller]
     pub fn traces(&self) -> Traces {
         let count = |script: &str| self.sandbox.run(&["sh", "-euc", script]).lines().count();
         Traces {
-            pods: self.wait(self.services().list_pod_sandbox(ListPodSandboxRequest::default())).items.len(),
+            pods: self.pods().len(),
             processes: count("pgrep -x pause || true"),
             addresses: count("find /run/addresses -name '10.*'"),
             interfaces: count("ip -o link show master cni0"),
@@ -299,11 +311,17 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = fs::read(self.sandbox.path("/run/containerd.log")).unwrap_or_default();
-            eprintln!("containerd's log:\n{}", String::from_utf8_lossy(&log));
+            for daemon in ["containerd", "kubelet"] {
+                let log = fs::read(self.sandbox.path(&format!("/run/{daemon}.log"))).unwrap_or_default();
+                eprintln!("the log of {daemon}:\n{}", String::from_utf8_lossy(&log));
+            }
         }
     }
 }
+
+/// The command of a container that says hello.
+pub const SERVE: [&str; 3] =
+    ["sh", "-c", "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www"];
 
 /// How many sandboxes containerd knows of, how many of their processes run, how many addresses they hold, and how many
 /// of their interfaces there are.
@@ -363,6 +381,23 @@ impl Pod<'_> {
         self.node.sandbox.path(&format!("/proc/{}", self.pid()))
     }
 
+    /// Waits for it, for the runtime is done before pause is; then returns what the kernel says of it.
+    #[track_caller]
+    pub fn sleeps(&self) -> procfs::process::Status {
+        let status = || self.process().status().expect("pause lives");
+        support::eventually("pause to sleep", || support::sleeps(&status()));
+        status()
+    }
+
+    #[track_caller]
+    pub fn runs_the_shipped_file(&self) {
+        self.sleeps();
+        let [runs, shipped] = [&*self.proc().join("exe"), support::shipped()]
+            .map(|path| Sha256::digest(fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"))));
+        assert!(runs == shipped, "the sandbox runs another file");
+        assert_eq!(self.process().cmdline().expect("readable"), ["/pause"]);
+    }
+
     #[track_caller]
     pub fn namespace(&self, kind: &str) -> PathBuf {
         fs::read_link(self.proc().join("ns").join(kind)).expect("readable")
@@ -394,6 +429,19 @@ impl Pod<'_> {
         Container { node: self.node, id: container_id }
     }
 
+    /// A container that runs, if there is one of this name.
+    #[track_caller]
+    pub fn container(&self, name: &str) -> Option<Container<'_>> {
+        let filter = ContainerFilter { pod_sandbox_id: self.id.clone(), ..Default::default() };
+        let request = ListContainersRequest { filter: Some(filter) };
+        let containers = self.node.wait(self.node.services().list_containers(request)).containers;
+        let mut running = containers.into_iter().filter(|container| {
+            container.state() == ContainerState::ContainerRunning
+                && container.metadata.as_ref().is_some_and(|metadata| metadata.name == name)
+        });
+        running.next().map(|container| Container { node: self.node, id: container.id })
+    }
+
     #[track_caller]
     pub fn stop(&self) {
         self.node
@@ -409,7 +457,7 @@ impl Pod<'_> {
 
 pub struct Container<'a> {
     node: &'a Node,
-    id: String,
+    pub id: String,
 }
 
 impl Container<'_> {
@@ -422,6 +470,12 @@ impl Container<'_> {
         let [stdout, stderr] = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
         assert_eq!(ended.exit_code, 0, "{script}\nstdout: {stdout}\nstderr: {stderr}");
         stdout
+    }
+
+    /// What a server at port 8080 says, as soon as it listens.
+    #[track_caller]
+    pub fn wget(&self, host: &str) -> String {
+        self.sh(&format!("until wget -q -O - http://{host}:8080; do sleep 0.1; done"))
     }
 
     /// Stops the container with SIGKILL and removes it.

@@ -125,7 +125,7 @@ fn containers_that_share_no_processes_see_none(kind: Kind) {
     let pod = node.run(|context| namespaces(context).set_pid(NamespaceMode::Container));
     let container = pod.start("container", &["sleep", "1000"]);
     assert_eq!(container.sh("cat /proc/1/cmdline"), "sleep\x001000\0");
-    assert_eq!(container.sh("pgrep pause || true"), "");
+    assert_eq!(container.sh("pidof pause || true"), "");
     for kind in ["net", "ipc", "uts"] {
         let joined = container.sh(&format!("readlink /proc/self/ns/{kind}"));
         assert_eq!(Path::new(joined.trim_end()), pod.namespace(kind), "the container's namespace");

@@ -38,7 +38,7 @@ fn it_keeps_its_address_when_a_container_restarts() {
     let (server, client) = (running(&pod, "server"), running(&pod, "client"));
     assert_eq!(client.wget("localhost"), "hello");
     let address = pod.address();
-    client.sh("kill -KILL $(pgrep httpd)");
+    client.sh("kill -KILL $(pidof httpd)");
     eventually("another server", || pod.container("server").is_some_and(|another| another.id != server.id));
     assert_eq!(client.wget(&address), "hello");
     assert_eq!(pod.address(), address);

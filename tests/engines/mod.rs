@@ -210,7 +210,7 @@ pub fn make_orphans() -> String {
              (: & exec sleep 0.001)
              i=$((i + 1))
          done
-         while pgrep -f '^sleep 0'; do sleep 0.1; done",
+         while ps -o args | grep -q '^sleep 0'; do sleep .1; done",
         ORPHANS / 2
     )
 }

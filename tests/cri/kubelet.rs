@@ -28,6 +28,8 @@ fn a_static_pod_comes_up() {
     assert_eq!(client.wget("localhost"), "hello");
     assert_eq!(client.wget(&pod.address()), "hello");
     assert_eq!(node.traces(), ONE);
+    // It has changed what it was shown in the place of the machine's setting.
+    assert_eq!(node.sandbox.run(&["cat", "/run/sys/kernel/panic"]), "10");
 }
 
 #[test]

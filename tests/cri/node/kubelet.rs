@@ -57,10 +57,14 @@ const SET_UP: &str = r#"
     done
     mount -t tmpfs tmpfs /var/log
     mkdir /run/manifests
-    for processes in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
-        [ ! -e $processes ] || mkdir -p ${processes%/*}$1
-    done
-    ln -s $2 /run/kubelet
+    if [ -e /sys/fs/cgroup/cgroup.procs ]; then
+        mkdir /sys/fs/cgroup$1
+    else
+        for hierarchy in /sys/fs/cgroup/*; do
+            mkdir -p $hierarchy$1
+        done
+    fi
+    ln -s "$2" /run/kubelet
 "#;
 
 /// A score below its own and chains in the firewall are nothing it may or has to make here.

@@ -4,7 +4,8 @@
 // Each file in tests/ is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Has apt work on the current folder alone and for one architecture, so that it needs no root and dpkg need not know
@@ -58,6 +59,17 @@ impl Archive {
         }
         unreachable!("the last attempt has returned or failed")
     }
+}
+
+/// A file or folder in the build's own: unless it is there, `make` makes it somewhere in an empty folder.
+pub fn kept(name: &str, make: impl FnOnce(&Path) -> PathBuf) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let kept = target.with_file_name(name);
+    if !kept.exists() {
+        let folder = tempfile::tempdir_in(target).expect("a folder");
+        fs::rename(make(folder.path()), &kept).expect("the same file system");
+    }
+    kept
 }
 
 /// What Debian calls this machine's architecture.

@@ -18,14 +18,10 @@ const DOWNLOAD: &str = r#"
 "#;
 
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kubelet");
-    if !kept.exists() {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        Archive { kind: "deb-src", suite: "bookworm", architecture: debian::this_architecture() }
-            .run(folder.path(), DOWNLOAD);
-        fs::rename(build(folder.path()), &kept).expect("the same file system");
-    }
-    kept
+    debian::kept("kubelet", |folder| {
+        Archive { kind: "deb-src", suite: "bookworm", architecture: debian::this_architecture() }.run(folder, DOWNLOAD);
+        build(folder)
+    })
 });
 
 /// Builds it without the clients of clouds and of Docker, which take half of the time.

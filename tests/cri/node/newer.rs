@@ -1,10 +1,9 @@
 //! The containerd of Debian unstable, with the runc and crun of there and the libraries they are linked with: kept in
-//! the build's folder, and laid over the system's own inside a sandbox.
+//! target/sid, and laid over the system's own inside a sandbox.
 
 use crate::debian::{self, Archive};
 use crate::engines::Sandbox;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 /// To apt nothing is installed, so that it brings everything the packages depend on.
@@ -17,14 +16,10 @@ const DOWNLOAD: &str = r#"
 "#;
 
 static FILES: LazyLock<PathBuf> = LazyLock::new(|| {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sid");
-    if !kept.exists() {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let architecture = debian::this_architecture();
-        Archive { kind: "deb", suite: "sid", architecture }.run(folder.path(), DOWNLOAD);
-        fs::rename(folder.path().join("root"), &kept).expect("the same file system");
-    }
-    kept
+    debian::kept("sid", |folder| {
+        Archive { kind: "deb", suite: "sid", architecture: debian::this_architecture() }.run(folder, DOWNLOAD);
+        folder.join("root")
+    })
 });
 
 /// Has every program that starts in the sandbox from now on find the newer files in /usr first.

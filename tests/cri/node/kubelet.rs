@@ -32,7 +32,7 @@ fn build(folder: &Path) -> PathBuf {
     command.args(["build", "-tags=providerless,dockerless", "-ldflags=-s -w", "-o"]).arg(&program);
     command.arg("./cmd/kubelet").current_dir(folder.join("src/k8s.io/kubernetes")).env_remove("GOFLAGS");
     command.env("GO111MODULE", "off").env("CGO_ENABLED", "0");
-    command.env("GOPATH", folder).env("GOCACHE", folder.join("compiled"));
+    command.env("GOPATH", folder).env("GOCACHE", folder.join("compiled")).env("GOTMPDIR", folder);
     let status = command.stdin(Stdio::null()).status();
     let status = status.unwrap_or_else(|error| panic!("go: {error}: install Debian's package golang-go"));
     assert!(status.success(), "{command:?}: {status}");

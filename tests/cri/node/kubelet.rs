@@ -24,7 +24,7 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     })
 });
 
-/// Builds it without the clients of clouds and of Docker, which take half of the time.
+/// Builds it without the clients of clouds and of Docker, which saves a third of the time.
 fn build(folder: &Path) -> PathBuf {
     let start = Instant::now();
     let program = folder.join("kubelet");

@@ -11,7 +11,8 @@ mod support;
 
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile};
-use node::{Containerd, Kind, Node, PAUSE, Pod, SERVE, Traces};
+use node::pod::Pod;
+use node::{Containerd, Kind, Node, PAUSE, SERVE, Traces};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

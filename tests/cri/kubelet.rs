@@ -8,7 +8,8 @@ mod node;
 #[path = "../support/mod.rs"]
 mod support;
 
-use node::{BUSYBOX, Container, Containerd, Kind, Node, Pod, SERVE, Traces};
+use node::pod::{Container, Pod};
+use node::{BUSYBOX, Containerd, Kind, Node, SERVE, Traces};
 use serde_json::json;
 use std::time::Duration;
 

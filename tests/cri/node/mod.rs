@@ -7,13 +7,13 @@
 mod busybox;
 mod kubelet;
 mod newer;
-mod pod;
+pub mod pod;
 
 use crate::engines::{self, Sandbox};
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::*;
-pub use pod::{Container, Pod};
+use pod::Pod;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::fs;

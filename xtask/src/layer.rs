@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::num::NonZeroU64;
-use tar::{EntryType, Header};
+use tar::Header;
 use zopfli::{Format, Options};
 
 pub struct Layer {
@@ -15,7 +15,6 @@ pub struct Layer {
 pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
     let mut header = Header::new_old();
     header.set_path("pause")?;
-    header.set_entry_type(EntryType::Regular);
     header.set_mode(0o755);
     header.set_uid(0);
     header.set_gid(0);
@@ -33,7 +32,8 @@ pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
 /// few searches are made, and the shortest result is kept. Searches ten times as long gain a byte.
 fn compress(tar: &[u8]) -> Result<Vec<u8>> {
     // A program of ordinary size takes seconds for each iteration and gains nothing a reader of the table would see.
-    let searches: &[(u64, u16)] = if tar.len() > 64 * 1024 { &[(1, 15)] } else { &[(60, 2), (15, 15)] };
+    let searches: &[(u64, u16)] =
+        if tar.len() > 64 * 1024 { &[(1, 15)] } else { &[(60, 1), (15, 2), (15, 15), (60, 15)] };
     let mut shortest: Option<Vec<u8>> = None;
     for &(iterations, maximum_block_splits) in searches {
         let iteration_count = NonZeroU64::new(iterations).context("no iteration")?;

@@ -58,8 +58,8 @@ pub unsafe fn syscall5(n: usize, a1: usize, a2: usize, a3: usize, a4: usize, a5:
             more = in(reg) &raw const last, inlateout("eax") n => result, in("ebx") a1, in("ecx") a2, in("edx") a3,
             out("edi") _);
         #[cfg(target_arch = "arm")]
-        core::arch::asm!("svc 0", in("r7") n, inlateout("r0") a1 => result, in("r1") a2, in("r2") a3, in("r3") a4,
-            in("r4") a5, options(nostack));
+        core::arch::asm!("mov r12, r7", "mov r7, r5", "svc 0", "mov r7, r12", in("r5") n, inlateout("r0") a1 => result,
+            in("r1") a2, in("r2") a3, in("r3") a4, in("r4") a5, lateout("r12") _, options(nostack));
         #[cfg(target_arch = "powerpc64")]
         core::arch::asm!("sc", "bns+ 1f", "neg 3, 3", "1:", inlateout("r0") n => _, inlateout("r3") a1 => result,
             inlateout("r4") a2 => _, inlateout("r5") a3 => _, inlateout("r6") a4 => _, inlateout("r7") a5 => _,

@@ -1,6 +1,7 @@
 //! The contract on real kernels: pause as PID 1 of namespaces on each architecture's own Debian kernel, and the two
 //! 32-bit programs also on the 64-bit kernels they are usually run on.
 
+mod debian;
 mod machine;
 
 use machine::*;

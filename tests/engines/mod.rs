@@ -52,7 +52,8 @@ default_ulimits = ["nofile=1024:20000", "nproc=4096:4096"]' > /etc/containers/co
 
 /// Starts the daemon `$1` and waits until the command `$2` succeeds; if it never does, shows the log.
 const START: &str = "
-    log=/run/${1%% *}.log
+    program=${1%% *}
+    log=/run/${program##*/}.log
     $1 > $log 2>&1 &
     for attempt in $(seq 200); do
         eval \"$2\" > /dev/null 2>&1 && exit
@@ -223,7 +224,7 @@ pub fn make_orphans() -> String {
              (: & exec sleep 0.001)
              i=$((i + 1))
          done
-         while pgrep -f '^sleep 0'; do sleep 0.1; done",
+         while ps -o args | grep -q '^sleep 0'; do sleep .1; done",
         ORPHANS / 2
     )
 }

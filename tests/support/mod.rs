@@ -36,25 +36,31 @@ pub fn platform() -> String {
     std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
 }
 
-/// The emulator that runs the platform's programs here, if it takes one: QEMU's user mode.
+/// The emulator that runs the platform's programs here, if it takes one.
 pub fn emulator() -> Option<&'static str> {
-    Some(match (&*platform(), std::env::consts::ARCH) {
+    let platform = platform();
+    match (&*platform, std::env::consts::ARCH) {
         ("linux/amd64", "x86_64")
         | ("linux/386", "x86_64")
         | ("linux/arm64", "aarch64")
-        | ("linux/riscv64", "riscv64") => {
-            return None;
-        }
-        ("linux/amd64", _) => "qemu-x86_64-static",
-        ("linux/arm64", _) => "qemu-aarch64-static",
-        ("linux/arm/v7", _) => "qemu-arm-static",
-        ("linux/ppc64le", _) => "qemu-ppc64le-static",
-        ("linux/s390x", _) => "qemu-s390x-static",
-        ("linux/riscv64", _) => "qemu-riscv64-static",
-        ("linux/386", _) => "qemu-i386-static",
-        ("linux/loong64", _) => "qemu-loongarch64-static",
-        (unknown, _) => panic!("PAUSE_PLATFORM is {unknown}, for which no emulator is known"),
-    })
+        | ("linux/riscv64", "riscv64") => None,
+        _ => Some(emulator_of(&platform)),
+    }
+}
+
+/// QEMU's user mode for a platform.
+pub fn emulator_of(platform: &str) -> &'static str {
+    match platform {
+        "linux/amd64" => "qemu-x86_64-static",
+        "linux/arm64" => "qemu-aarch64-static",
+        "linux/arm/v7" => "qemu-arm-static",
+        "linux/ppc64le" => "qemu-ppc64le-static",
+        "linux/s390x" => "qemu-s390x-static",
+        "linux/riscv64" => "qemu-riscv64-static",
+        "linux/386" => "qemu-i386-static",
+        "linux/loong64" => "qemu-loongarch64-static",
+        unknown => panic!("no emulator is known for the platform {unknown}"),
+    }
 }
 
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
@@ -81,11 +87,6 @@ fn build_shipped() -> PathBuf {
             String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
         }
     }
-}
-
-/// The debug build, which behaves the same.
-pub fn debug() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_pause"))
 }
 
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
@@ -125,7 +126,8 @@ fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
 }
 
-fn end(command: &Command, mut child: Child) -> Ended {
+/// Waits for a command that ends by itself.
+pub fn end(command: &Command, mut child: Child) -> Ended {
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().expect("waitable") {
@@ -290,16 +292,18 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32)
 }
 
-/// Whether a process has set all its dispositions and sleeps. Only `pause` ever sleeps with SIGCHLD ignored.
+/// Whether a process has set all its dispositions and sleeps.
 pub fn is_asleep(pid: Pid) -> bool {
-    let status = ProcProcess::new(pid.as_raw()).and_then(|process| process.status());
-    status.is_ok_and(|status| {
-        let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
-        status.state.starts_with('S')
-            && has(status.sigcgt, Signal::SIGINT)
-            && has(status.sigcgt, Signal::SIGTERM)
-            && has(status.sigign, Signal::SIGCHLD)
-    })
+    ProcProcess::new(pid.as_raw()).and_then(|process| process.status()).is_ok_and(|status| sleeps(&status))
+}
+
+/// The same of what the kernel says of a process. Only `pause` ever sleeps with SIGCHLD ignored.
+pub fn sleeps(status: &Status) -> bool {
+    let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
+    status.state.starts_with('S')
+        && has(status.sigcgt, Signal::SIGINT)
+        && has(status.sigcgt, Signal::SIGTERM)
+        && has(status.sigign, Signal::SIGCHLD)
 }
 
 /// The children of a process, dead or alive, as seen from here.

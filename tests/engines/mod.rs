@@ -7,7 +7,7 @@
 use crate::support;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -22,7 +22,8 @@ const STRICT: &str = "-euc";
 /// Engines copy the machine's name servers, which may lie in the /run that is hidden here; none is needed.
 ///
 /// A shell is PID 1 because it reaps what engines leave behind, and it ends when the test does, for then `cat` finds
-/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace.
+/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace. What `cat` is sent
+/// it sends back, when it has started and no program of the machine is needed any more.
 const SET_UP: &str = r#"
     mount -t tmpfs tmpfs /run
     mount -t tmpfs tmpfs /dev/shm
@@ -45,8 +46,7 @@ const SET_UP: &str = r#"
     mkdir -p /etc/containers
     echo '[containers]
 default_ulimits = ["nofile=1024:20000", "nproc=4096:4096"]' > /etc/containers/containers.conf
-    echo ready
-    cat > /dev/null
+    cat
     exit
 "#;
 
@@ -91,6 +91,8 @@ impl Sandbox {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let mut line = String::new();
+        // Should it have ended already, that shows when there is nothing to read.
+        keeper.stdin.as_mut().expect("piped").write_all(b"ready\n").ok();
         BufReader::new(keeper.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
         let cgroup = format!("/pause-test-{}", keeper.id());
         let sandbox = Self { keeper, cgroup };

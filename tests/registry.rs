@@ -119,14 +119,6 @@ fn containerd_refuses_a_platform_that_is_not_there() {
 
 const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 
-/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
-/// which they are unpacked, cannot lie on one another.
-const CONTAINERD_CONFIGURATION: &str = "version = 2
-root = '/run/images'
-state = '/run/containerd'
-disabled_plugins = ['io.containerd.grpc.v1.cri']
-";
-
 /// A machine with a registry that has the image, and a folder for what is taken out of it.
 struct Registry {
     sandbox: Sandbox,
@@ -153,8 +145,7 @@ impl Registry {
 
     fn with_containerd() -> Self {
         let registry = Self::new(&["containerd"]);
-        fs::write(registry.sandbox.path("/run/containerd.toml"), CONTAINERD_CONFIGURATION).expect("writable");
-        registry.sandbox.start("containerd --config /run/containerd.toml", "ctr version");
+        registry.sandbox.start_containerd();
         registry
     }
 

@@ -134,7 +134,9 @@ const PAGE: usize = 4096;
 fn trace(platform: &Platform, file: &Path, option: Option<&str>) -> BTreeMap<usize, BTreeSet<String>> {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
-    let mut command = Command::new(support::emulator_of(platform.name));
+    let [emulator, ref processor @ ..] = support::emulator_of(platform.name);
+    let mut command = Command::new(emulator);
+    command.args(processor);
     // Each instruction is translated alone, so that its address is in the log before the call it makes.
     command.args(["-one-insn-per-tb", "-d", "exec,nochain,strace", "-D"]).arg(&log).arg(file).args(option);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -66,6 +66,14 @@ const START: &str = "
 /// The Docker daemon without the bridge and the firewall, for which building and loading images have no use.
 const DOCKER: &str = "dockerd --bridge=none --iptables=false";
 
+/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
+/// which they are unpacked, cannot lie on one another.
+const CONTAINERD_CONFIGURATION: &str = "version = 2
+root = '/run/images'
+state = '/run/containerd'
+disabled_plugins = ['io.containerd.grpc.v1.cri']
+";
+
 /// Where a registry in the sandbox listens.
 pub const REGISTRY: &str = "127.0.0.1:5000";
 
@@ -111,6 +119,12 @@ impl Sandbox {
     #[track_caller]
     pub fn start(&self, daemon: &str, ready: &str) {
         self.run(&["sh", STRICT, START, "sh", daemon, ready]);
+    }
+
+    /// Starts containerd, for `ctr`.
+    pub fn start_containerd(&self) {
+        fs::write(self.path("/run/containerd.toml"), CONTAINERD_CONFIGURATION).expect("writable");
+        self.start("containerd --config /run/containerd.toml", "ctr version");
     }
 
     /// Starts a registry at [`REGISTRY`]; it is ready as soon as something listens.

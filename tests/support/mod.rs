@@ -36,8 +36,8 @@ pub fn platform() -> String {
     std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
 }
 
-/// The emulator that runs the platform's programs here, if it takes one.
-pub fn emulator() -> Option<&'static str> {
+/// The words that run the platform's programs here, if it takes any.
+pub fn emulator() -> Option<[&'static str; 3]> {
     let platform = platform();
     match (&*platform, std::env::consts::ARCH) {
         ("linux/amd64", "x86_64")
@@ -48,19 +48,21 @@ pub fn emulator() -> Option<&'static str> {
     }
 }
 
-/// QEMU's user mode for a platform.
-pub fn emulator_of(platform: &str) -> &'static str {
-    match platform {
-        "linux/amd64" => "qemu-x86_64-static",
-        "linux/arm64" => "qemu-aarch64-static",
-        "linux/arm/v7" => "qemu-arm-static",
-        "linux/ppc64le" => "qemu-ppc64le-static",
-        "linux/s390x" => "qemu-s390x-static",
-        "linux/riscv64" => "qemu-riscv64-static",
-        "linux/386" => "qemu-i386-static",
-        "linux/loong64" => "qemu-loongarch64-static",
+/// The words that run a platform's programs anywhere: QEMU's user mode, with the oldest processor of the platform that
+/// it knows.
+pub fn emulator_of(platform: &str) -> [&'static str; 3] {
+    let (program, processor) = match platform {
+        "linux/amd64" => ("qemu-x86_64-static", "qemu64"),
+        "linux/arm64" => ("qemu-aarch64-static", "cortex-a35"),
+        "linux/arm/v7" => ("qemu-arm-static", "cortex-a8"),
+        "linux/ppc64le" => ("qemu-ppc64le-static", "power8"),
+        "linux/s390x" => ("qemu-s390x-static", "z900"),
+        "linux/riscv64" => ("qemu-riscv64-static", "sifive-u54"),
+        "linux/386" => ("qemu-i386-static", "pentium2"),
+        "linux/loong64" => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
         unknown => panic!("no emulator is known for the platform {unknown}"),
-    }
+    };
+    [program, "-cpu", processor]
 }
 
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
@@ -92,7 +94,7 @@ fn build_shipped() -> PathBuf {
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
 pub fn words(program: &Path) -> Vec<&OsStr> {
     let emulator = if program == shipped() { emulator() } else { None };
-    emulator.map(OsStr::new).into_iter().chain([program.as_os_str()]).collect()
+    emulator.into_iter().flatten().map(OsStr::new).chain([program.as_os_str()]).collect()
 }
 
 /// `program` as an ordinary process, its output kept.

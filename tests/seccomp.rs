@@ -65,6 +65,16 @@ fn the_profile_says_why_it_allows_what_it_allows() {
     }
 }
 
+#[test]
+fn the_page_explains_every_group() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md");
+    let text = std::fs::read_to_string(page).expect("a page");
+    for group in Profile::read().syscalls {
+        let calls = group.names.join("` `");
+        assert!(text.contains(&format!("| `{calls}` |\n")), "{page} has no row for `{calls}`");
+    }
+}
+
 /// Every system-call instruction there is in a file is reached by a run, and each run tells the names of its calls.
 #[test]
 #[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src) and \

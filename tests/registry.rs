@@ -119,24 +119,6 @@ fn containerd_refuses_a_platform_that_is_not_there() {
 
 const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 
-/// Ready as soon as something listens.
-const START_REGISTRY: &str = "
-    echo 'version: 0.1
-storage:
-  filesystem:
-    rootdirectory: /run/registry
-http:
-  addr: 127.0.0.1:5000' > /run/registry.yml
-    docker-registry serve /run/registry.yml > /run/registry.log 2>&1 &
-    for attempt in $(seq 200); do
-        ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet . && exit
-        kill -0 $! || break
-        sleep 0.05
-    done
-    cat /run/registry.log >&2
-    exit 1
-";
-
 /// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
 /// which they are unpacked, cannot lie on one another.
 const START_CONTAINERD: &str = "
@@ -168,15 +150,11 @@ impl Registry {
     /// `packages` are needed beside the registry and what fills it; Debian's are named like the programs in them.
     fn new(packages: &[&str]) -> Self {
         let sandbox = Sandbox::new();
-        for package in ["docker-registry", "skopeo"].iter().chain(packages) {
-            let found = sandbox.try_run(&["sh", "-c", "command -v $0", package]);
-            assert!(found.status.success(), "{package} is missing: apt-get install {package}");
+        for package in packages {
+            sandbox.needs(package);
         }
         let registry = Self { sandbox, folder: tempfile::tempdir().expect("a folder"), image: &IMAGE };
-        registry.sandbox.run(&["sh", "-euc", START_REGISTRY]);
-        let source = format!("oci:{}:{NAME}", path(&registry.image.layout));
-        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &source];
-        registry.sandbox.run(&[&push[..], &[&format!("docker://{REFERENCE}")]].concat());
+        registry.sandbox.start_registry(&registry.image.layout, NAME, REFERENCE);
         registry
     }
 

@@ -61,6 +61,24 @@ const START_DOCKER: &str = "
     exit 1
 ";
 
+/// A registry at 127.0.0.1:5000, ready as soon as something listens.
+const START_REGISTRY: &str = "
+    echo 'version: 0.1
+storage:
+  filesystem:
+    rootdirectory: /run/registry
+http:
+  addr: 127.0.0.1:5000' > /run/registry.yml
+    docker-registry serve /run/registry.yml > /run/registry.log 2>&1 &
+    for attempt in $(seq 200); do
+        ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet . && exit
+        kill -0 $! || break
+        sleep 0.05
+    done
+    cat /run/registry.log >&2
+    exit 1
+";
+
 pub struct Sandbox {
     keeper: Child,
     /// The cgroup engines are to make theirs in, for cgroups are the one thing that no namespace takes along.
@@ -87,6 +105,23 @@ impl Sandbox {
         let sandbox = Self::new();
         sandbox.run(&["sh", STRICT, START_DOCKER]);
         sandbox
+    }
+
+    /// Debian's packages are named like the programs in them.
+    #[track_caller]
+    pub fn needs(&self, package: &str) {
+        let found = self.try_run(&["sh", "-c", "command -v $0", package]);
+        assert!(found.status.success(), "{package} is missing: apt-get install {package}");
+    }
+
+    /// Starts a registry that has the image of this name out of the layout, all of its platforms.
+    pub fn start_registry(&self, layout: &Path, name: &str, reference: &str) {
+        self.needs("docker-registry");
+        self.needs("skopeo");
+        self.run(&["sh", "-euc", START_REGISTRY]);
+        let (source, destination) = (format!("oci:{}:{name}", layout.display()), format!("docker://{reference}"));
+        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false"];
+        self.run(&[&push[..], &[&source, &destination]].concat());
     }
 
     /// `program` in the sandbox, found in the system's own folders alone, for a client has to match its daemon.

@@ -298,7 +298,7 @@ fn the_caller_s_compiler_flags_do_not_reach_the_program() {
 fn the_program_is_the_same_built_in_another_folder() {
     let elsewhere = TempDir::new().unwrap();
     let copy = elsewhere.path().join("a longer name than before");
-    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "linker.ld", ".cargo", "src", "xtask"] {
+    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "linker.ld", ".cargo", "src", "tests", "xtask"] {
         copy_all(&Path::new(PROJECT).join(name), &copy.join(name));
     }
     let mut cargo = Command::new(env!("CARGO"));

@@ -36,25 +36,27 @@ pub fn platform() -> String {
     std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
 }
 
-/// The emulator that runs the platform's programs here, if it takes one: QEMU's user mode.
-pub fn emulator() -> Option<&'static str> {
-    Some(match (&*platform(), std::env::consts::ARCH) {
+/// The words that run the platform's programs here, if it takes any: QEMU's user mode, with the oldest processor of the
+/// platform that it knows.
+pub fn emulator() -> Option<[&'static str; 3]> {
+    let (program, processor) = match (&*platform(), std::env::consts::ARCH) {
         ("linux/amd64", "x86_64")
         | ("linux/386", "x86_64")
         | ("linux/arm64", "aarch64")
         | ("linux/riscv64", "riscv64") => {
             return None;
         }
-        ("linux/amd64", _) => "qemu-x86_64-static",
-        ("linux/arm64", _) => "qemu-aarch64-static",
-        ("linux/arm/v7", _) => "qemu-arm-static",
-        ("linux/ppc64le", _) => "qemu-ppc64le-static",
-        ("linux/s390x", _) => "qemu-s390x-static",
-        ("linux/riscv64", _) => "qemu-riscv64-static",
-        ("linux/386", _) => "qemu-i386-static",
-        ("linux/loong64", _) => "qemu-loongarch64-static",
+        ("linux/amd64", _) => ("qemu-x86_64-static", "qemu64"),
+        ("linux/arm64", _) => ("qemu-aarch64-static", "cortex-a35"),
+        ("linux/arm/v7", _) => ("qemu-arm-static", "cortex-a8"),
+        ("linux/ppc64le", _) => ("qemu-ppc64le-static", "power8"),
+        ("linux/s390x", _) => ("qemu-s390x-static", "z900"),
+        ("linux/riscv64", _) => ("qemu-riscv64-static", "sifive-u54"),
+        ("linux/386", _) => ("qemu-i386-static", "pentium2"),
+        ("linux/loong64", _) => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
         (unknown, _) => panic!("PAUSE_PLATFORM is {unknown}, for which no emulator is known"),
-    })
+    };
+    Some([program, "-cpu", processor])
 }
 
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
@@ -109,7 +111,7 @@ pub fn debug() -> &'static Path {
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
 pub fn words(program: &Path) -> Vec<&OsStr> {
     let emulator = if program == shipped() { emulator() } else { None };
-    emulator.map(OsStr::new).into_iter().chain([program.as_os_str()]).collect()
+    emulator.into_iter().flatten().map(OsStr::new).chain([program.as_os_str()]).collect()
 }
 
 /// `program` as an ordinary process, its output kept.

@@ -21,11 +21,20 @@ use std::path::{Path, PathBuf};
 pub struct Build {
     #[command(flatten)]
     selection: Selection,
+    /// Build what tests/kernels.rs runs as the first process of a virtual machine instead
+    #[arg(long)]
+    test_init: bool,
 }
 
 impl Build {
     pub fn run(self) -> Result<()> {
         let platforms = self.selection.platforms();
+        if self.test_init {
+            let ways = toolchain::ways(&platforms)?;
+            return platforms.iter().zip(&ways).try_for_each(|(platform, way)| {
+                output::print(&format!("{}\n", compile("pause-test-init", platform, way)?.linked.display()))
+            });
+        }
         let progress = output::progress(platforms.len())?;
         let programs = programs(&platforms, &progress)?;
         progress.finish_and_clear();
@@ -70,7 +79,7 @@ pub fn programs(platforms: &[&'static Platform], progress: &ProgressBar) -> Resu
 }
 
 fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
-    let Compiled { linked, crates } = compile(platform, way)?;
+    let Compiled { linked, crates } = compile("pause", platform, way)?;
     let linked_bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let bytes = cut(linked_bytes, platform).with_context(|| format!("{} cannot be shipped", linked.display()))?;
     let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
@@ -92,12 +101,12 @@ struct Compiled {
     crates: Vec<Crate>,
 }
 
-fn compile(platform: &Platform, way: &Way) -> Result<Compiled> {
+fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
     let target = platform.target;
     let mut cargo = way.cargo(target)?;
     // Cargo looks for .cargo/config.toml from the folder it runs in upwards.
     cargo.current_dir(root()?);
-    cargo.args(["--quiet", "--locked", "--release", "--package=pause", "--bin=pause"]);
+    cargo.args(["--quiet", "--locked", "--release", "--package", package, "--bin", package]);
     cargo.arg("--message-format=json-render-diagnostics");
     for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
         cargo.env_remove(name);
@@ -105,7 +114,7 @@ fn compile(platform: &Platform, way: &Way) -> Result<Compiled> {
     let output = cargo.output().with_context(|| format!("cannot run {:?}", cargo.get_program()))?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        bail!("cargo could not build pause for {target}: {}", output.status);
+        bail!("cargo could not build {package} for {target}: {}", output.status);
     }
     let mut linked = None;
     let mut crates = Vec::new();
@@ -116,7 +125,7 @@ fn compile(platform: &Platform, way: &Way) -> Result<Compiled> {
         }
         linked = linked.or(artifact.executable.map(PathBuf::from));
     }
-    let linked = linked.with_context(|| format!("cargo built pause for {target} but did not name the file"))?;
+    let linked = linked.with_context(|| format!("cargo built {package} for {target} but did not name the file"))?;
     Ok(Compiled { linked, crates })
 }
 

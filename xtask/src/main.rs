@@ -1,5 +1,5 @@
-//! Builds the pause image, measures it and verifies it: `cargo xtask --help`. One file per subcommand, and a few that more than
-//! one needs.
+//! Builds the pause image, measures it and verifies it: `cargo xtask --help`. One file per subcommand, and a few that
+//! more than one needs.
 
 mod build;
 mod check;

@@ -1,7 +1,6 @@
 //! The contract on real kernels: pause as PID 1 of namespaces on each architecture's own Debian kernel, and the two
 //! 32-bit programs also on the 64-bit kernels they are usually run on.
 
-#[allow(dead_code, reason = "the architecture is not always this machine's")]
 mod debian;
 mod machine;
 

@@ -121,19 +121,10 @@ const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 
 /// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
 /// which they are unpacked, cannot lie on one another.
-const START_CONTAINERD: &str = "
-    echo 'version = 2
-root = \"/run/images\"
-state = \"/run/containerd\"
-disabled_plugins = [\"io.containerd.grpc.v1.cri\"]' > /run/containerd.toml
-    containerd --config /run/containerd.toml > /run/containerd.log 2>&1 &
-    for attempt in $(seq 200); do
-        ctr version > /dev/null 2>&1 && exit
-        kill -0 $! || break
-        sleep 0.05
-    done
-    cat /run/containerd.log >&2
-    exit 1
+const CONTAINERD_CONFIGURATION: &str = "version = 2
+root = '/run/images'
+state = '/run/containerd'
+disabled_plugins = ['io.containerd.grpc.v1.cri']
 ";
 
 /// A machine with a registry that has the image, and a folder for what is taken out of it.
@@ -150,17 +141,20 @@ impl Registry {
     /// `packages` are needed beside the registry and what fills it; Debian's are named like the programs in them.
     fn new(packages: &[&str]) -> Self {
         let sandbox = Sandbox::new();
-        for package in packages {
-            sandbox.needs(package);
+        for package in ["docker-registry", "skopeo"].iter().chain(packages) {
+            let found = sandbox.try_run(&["sh", "-c", "command -v $0", package]);
+            assert!(found.status.success(), "{package} is missing: apt-get install {package}");
         }
         let registry = Self { sandbox, folder: tempfile::tempdir().expect("a folder"), image: &IMAGE };
-        registry.sandbox.start_registry(&registry.image.layout, NAME, REFERENCE);
+        registry.sandbox.start_registry();
+        registry.sandbox.push(&registry.image.layout, NAME, REFERENCE);
         registry
     }
 
     fn with_containerd() -> Self {
         let registry = Self::new(&["containerd"]);
-        registry.sandbox.run(&["sh", "-euc", START_CONTAINERD]);
+        fs::write(registry.sandbox.path("/run/containerd.toml"), CONTAINERD_CONFIGURATION).expect("writable");
+        registry.sandbox.start("containerd --config /run/containerd.toml", "ctr version");
         registry
     }
 

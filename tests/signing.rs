@@ -69,7 +69,8 @@ impl Signer {
     fn new() -> Self {
         let signer = Self { sandbox: Sandbox::new(), folder: tempfile::tempdir().expect("a folder"), cosign: cosign() };
         signer.build(&[]);
-        signer.sandbox.start_registry(Path::new(&signer.path("image/oci")), NAME, TAG);
+        signer.sandbox.start_registry();
+        signer.push();
         signer
     }
 
@@ -82,6 +83,10 @@ impl Signer {
         command.args(["image", "--output", &self.path("image"), "--tag", NAME]).stdout(Stdio::null());
         let status = command.envs(variables.iter().copied()).status().expect("the tool runs");
         assert!(status.success(), "{command:?} failed: {status}");
+    }
+
+    fn push(&self) {
+        self.sandbox.push(Path::new(&self.path("image/oci")), NAME, TAG);
     }
 
     /// The name and the digest of what the layout has.
@@ -97,9 +102,7 @@ impl Signer {
     /// Puts another image under the same tag.
     fn replace_image(&self) -> String {
         self.build(&[("SOURCE_DATE_EPOCH", "1")]);
-        let source = format!("oci:{}:{NAME}", self.path("image/oci"));
-        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &source];
-        self.sandbox.run(&[&push[..], &[&format!("docker://{TAG}")]].concat());
+        self.push();
         self.digest()
     }
 

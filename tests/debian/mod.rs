@@ -1,6 +1,9 @@
 //! Debian's packages and sources of any suite and architecture: downloaded with apt from the archive this machine uses
 //! and checked by apt. Nothing of this machine's packages or sources changes.
 
+// Each file in tests/ is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
 use std::path::Path;
 use std::process::Command;
 

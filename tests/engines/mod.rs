@@ -6,7 +6,8 @@
 
 use crate::support;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -21,7 +22,8 @@ const STRICT: &str = "-euc";
 /// Engines copy the machine's name servers, which may lie in the /run that is hidden here; none is needed.
 ///
 /// A shell is PID 1 because it reaps what engines leave behind, and it ends when the test does, for then `cat` finds
-/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace.
+/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace. What `cat` is sent
+/// it sends back, when it has started and no program of the machine is needed any more.
 const SET_UP: &str = r#"
     mount -t tmpfs tmpfs /run
     mount -t tmpfs tmpfs /dev/shm
@@ -44,39 +46,35 @@ const SET_UP: &str = r#"
     mkdir -p /etc/containers
     echo '[containers]
 default_ulimits = ["nofile=1024:20000", "nproc=4096:4096"]' > /etc/containers/containers.conf
-    echo ready
-    cat > /dev/null
+    cat
     exit
 "#;
 
-/// Without the bridge and the firewall, for which building and loading images have no use.
-const START_DOCKER: &str = "
-    dockerd --bridge=none --iptables=false > /run/dockerd.log 2>&1 &
+/// Starts the daemon `$1` and waits until the command `$2` succeeds; if it never does, shows the log.
+const START: &str = "
+    log=/run/${1%% *}.log
+    $1 > $log 2>&1 &
     for attempt in $(seq 200); do
-        docker version > /dev/null 2>&1 && exit
+        eval \"$2\" > /dev/null 2>&1 && exit
         kill -0 $! || break
-        sleep 0.1
+        sleep 0.05
     done
-    cat /run/dockerd.log >&2
+    cat $log >&2
     exit 1
 ";
 
-/// A registry at 127.0.0.1:5000, ready as soon as something listens.
-const START_REGISTRY: &str = "
-    echo 'version: 0.1
+/// The Docker daemon without the bridge and the firewall, for which building and loading images have no use.
+const DOCKER: &str = "dockerd --bridge=none --iptables=false";
+
+/// Where a registry in the sandbox listens.
+pub const REGISTRY: &str = "127.0.0.1:5000";
+
+const REGISTRY_CONFIGURATION: &str = "version: 0.1
 storage:
   filesystem:
     rootdirectory: /run/registry
 http:
-  addr: 127.0.0.1:5000' > /run/registry.yml
-    docker-registry serve /run/registry.yml > /run/registry.log 2>&1 &
-    for attempt in $(seq 200); do
-        ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet . && exit
-        kill -0 $! || break
-        sleep 0.05
-    done
-    cat /run/registry.log >&2
-    exit 1
+  addr: 127.0.0.1:5000
 ";
 
 pub struct Sandbox {
@@ -93,6 +91,8 @@ impl Sandbox {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let mut line = String::new();
+        // Should it have ended already, that shows when there is nothing to read.
+        keeper.stdin.as_mut().expect("piped").write_all(b"ready\n").ok();
         BufReader::new(keeper.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
         let cgroup = format!("/pause-test-{}", keeper.id());
         let sandbox = Self { keeper, cgroup };
@@ -103,25 +103,34 @@ impl Sandbox {
     /// A sandbox in which the Docker daemon runs.
     pub fn with_docker() -> Self {
         let sandbox = Self::new();
-        sandbox.run(&["sh", STRICT, START_DOCKER]);
+        sandbox.start(DOCKER, "docker version");
         sandbox
     }
 
-    /// Debian's packages are named like the programs in them.
+    /// Starts a daemon, which logs to /run, and waits until the command `ready` succeeds.
     #[track_caller]
-    pub fn needs(&self, package: &str) {
-        let found = self.try_run(&["sh", "-c", "command -v $0", package]);
-        assert!(found.status.success(), "{package} is missing: apt-get install {package}");
+    pub fn start(&self, daemon: &str, ready: &str) {
+        self.run(&["sh", STRICT, START, "sh", daemon, ready]);
     }
 
-    /// Starts a registry that has the image of this name out of the layout, all of its platforms.
-    pub fn start_registry(&self, layout: &Path, name: &str, reference: &str) {
-        self.needs("docker-registry");
-        self.needs("skopeo");
-        self.run(&["sh", "-euc", START_REGISTRY]);
-        let (source, destination) = (format!("oci:{}:{name}", layout.display()), format!("docker://{reference}"));
-        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false"];
-        self.run(&[&push[..], &[&source, &destination]].concat());
+    /// Starts a registry at [`REGISTRY`]; it is ready as soon as something listens.
+    pub fn start_registry(&self) {
+        fs::write(self.path("/run/registry.yml"), REGISTRY_CONFIGURATION).expect("writable");
+        let listens = "ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet .";
+        self.start("docker-registry serve /run/registry.yml", listens);
+    }
+
+    /// Fills the registry with an image from an OCI layout.
+    #[track_caller]
+    pub fn push(&self, layout: &Path, name: &str, reference: &str) {
+        let source = format!("oci:{}:{name}", layout.display());
+        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &source];
+        self.run(&[&push[..], &[&format!("docker://{reference}")]].concat());
+    }
+
+    /// Where a file of the sandbox can be found from outside.
+    pub fn path(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.keeper.id()).into()
     }
 
     /// `program` in the sandbox, found in the system's own folders alone, for a client has to match its daemon.
@@ -180,11 +189,11 @@ fn remove_cgroup(cgroup: &Path) -> Result<(), String> {
     for child in folders(cgroup) {
         remove_cgroup(&child)?;
     }
-    std::fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
+    fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
 }
 
 fn folders(parent: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 

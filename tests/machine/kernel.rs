@@ -1,4 +1,4 @@
-//! Debian's kernels: downloaded, and kept in target/kernels or the folder `PAUSE_KERNELS` names.
+//! Debian's kernels, downloaded and kept in target/kernels or the folder `PAUSE_KERNELS` names.
 
 use super::Machine;
 use crate::debian::Archive;
@@ -7,10 +7,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Downloads what `$KERNEL` depends on that has the kernel itself, and leaves it in the current folder. Which package
-/// that is has changed: linux-image-VERSION, from Linux 7 on linux-binary-VERSION.
+/// Downloads what the package `$kernel` depends on that has the kernel itself, and leaves it in the current folder. Which
+/// package the kernel is in has changed: linux-image-VERSION, from Linux 7 on linux-binary-VERSION.
 const DOWNLOAD: &str = r#"
-    packages=$(apt-cache "$@" depends --recurse --important "$KERNEL" | grep -E '^linux-(image|binary)-[0-9]' | sort -u)
+    packages=$(apt-cache "$@" depends --recurse --important $kernel | grep -E '^linux-(image|binary)-[0-9]' | sort -u)
     apt-get "$@" download $packages
     for package in *.deb; do
         dpkg-deb --fsys-tarfile "$package" | tar --extract --wildcards './*/vmlinu*' 2> /dev/null || :
@@ -33,7 +33,7 @@ pub fn of(machine: &Machine) -> PathBuf {
     fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{cache:?}: {error}"));
     let folder = tempfile::tempdir_in(&cache).expect("a folder");
     let archive = Archive { kind: "deb", suite: machine.suite, architecture: machine.architecture };
-    archive.run(folder.path(), &format!("KERNEL={}\n{DOWNLOAD}", machine.kernel));
+    archive.run(folder.path(), &format!("kernel={}\n{DOWNLOAD}", machine.kernel));
     let downloaded = folder.path().join("kernel");
     let kernel = fs::read(&downloaded).unwrap_or_else(|_| panic!("no kernel in what {} depends on", machine.kernel));
     fs::write(&downloaded, unpacked(kernel)).expect("writable");

@@ -1,38 +1,60 @@
-//! The parts of README.md that this tool writes, each between two comments that name it.
+//! The parts of README.md that are written by the tool: what stands between `<!-- NAME:begin -->` and
+//! `<!-- NAME:end -->`.
 
 use crate::build;
 use crate::output::{StagedFile, uninterrupted};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-pub struct Section {
+/// README.md with one part as it should be.
+pub struct Part {
     path: PathBuf,
-    before: String,
-    pub text: String,
-    after: String,
+    there: String,
+    wanted: String,
 }
 
-impl Section {
-    pub fn read(name: &str) -> Result<Self> {
-        let path = build::root()?.join("README.md");
-        let all = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
-        let parts = all.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));
-        let (before, (text, after)) = parts.with_context(|| {
-            format!("{} has no lines {} and {end}, between which this belongs", path.display(), begin.trim_end())
-        })?;
-        let (before, after) = (format!("{before}{begin}"), format!("{end}{after}"));
-        Ok(Self { before, text: text.to_owned(), after, path })
+impl Part {
+    pub fn new(name: &str, content: &str) -> Result<Self> {
+        let (path, there, range) = find(name)?;
+        let mut wanted = there.clone();
+        wanted.replace_range(range, &format!("{}\n", content.trim_end()));
+        Ok(Self { path, there, wanted })
     }
 
-    pub fn write(&self, text: &str) -> Result<()> {
-        if self.text == text {
+    pub fn check(&self, command: &str) -> Result<()> {
+        if self.there != self.wanted {
+            bail!("the table in {} is out of date: run `{command}`", self.path.display());
+        }
+        Ok(())
+    }
+
+    pub fn write(&self) -> Result<()> {
+        if self.there == self.wanted {
             return Ok(());
         }
-        let all = format!("{}{text}{}", self.before, self.after);
         let mode = fs::metadata(&self.path)?.permissions().mode();
-        uninterrupted(|| StagedFile::new(&self.path, all.as_bytes(), mode)?.put())
+        uninterrupted(|| StagedFile::new(&self.path, self.wanted.as_bytes(), mode)?.put())
     }
+}
+
+/// What is there now.
+pub fn read(name: &str) -> Result<String> {
+    let (_, there, range) = find(name)?;
+    Ok(there[range].to_owned())
+}
+
+/// README.md's path, all that is in it, and where in it the part is.
+fn find(name: &str) -> Result<(PathBuf, String, Range<usize>)> {
+    let path = build::root()?.join("README.md");
+    let there = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
+    let start = there.find(&begin).map(|at| at + begin.len());
+    let range = start.and_then(|start| Some(start..start + there[start..].find(&end)?));
+    let range = range.with_context(|| {
+        format!("{} has no lines {} and {end}, between which the table belongs", path.display(), begin.trim_end())
+    })?;
+    Ok((path, there, range))
 }

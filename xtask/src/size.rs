@@ -8,9 +8,9 @@ use crate::layer::layer;
 use crate::oci;
 use crate::output;
 use crate::platform::{PLATFORMS, Selection};
-use crate::readme::Section;
+use crate::readme::Part;
 use crate::trace::{End, Run, follow};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::ProgressBar;
 use object::elf::{ET_DYN, PF_R, PF_W, PF_X, ProgramFlags};
@@ -217,19 +217,11 @@ fn compare(columns: &[Column]) -> Table {
 }
 
 fn readme(write: bool) -> Result<()> {
-    let section = Section::read("size")?;
     let platforms: Vec<_> = PLATFORMS.iter().collect();
     // Without a time: the sizes do not depend on when somebody builds.
     let image = build_image(&platforms, None)?;
-    let current = format!("{}\n\n{}\n", readme_table(&image)?, totals(&image));
-    if write {
-        return section.write(&current);
-    }
-    ensure!(
-        section.text == current,
-        "the table of sizes in README.md is out of date: run `cargo xtask size --write-readme`"
-    );
-    Ok(())
+    let part = Part::new("size", &format!("{}\n\n{}", readme_table(&image)?, totals(&image)))?;
+    if write { part.write() } else { part.check("cargo xtask size --write-readme") }
 }
 
 fn readme_table(image: &oci::Image) -> Result<Table> {

@@ -7,7 +7,7 @@ use crate::oci;
 use crate::output;
 use crate::platform::{PLATFORMS, Platform, Selection};
 use crate::reader;
-use crate::readme::Section;
+use crate::readme::{self, Part};
 use anyhow::{Result, anyhow, bail, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use oci_spec::image::Digest;
@@ -41,17 +41,20 @@ impl Verify {
     }
 }
 
+/// The part of README.md that states the digests.
+const PART: &str = "digests";
+
 /// What README.md states.
-struct Stated(Section);
+struct Stated(String);
 
 impl Stated {
     fn read() -> Result<Self> {
-        Section::read("digests").map(Self)
+        readme::read(PART).map(Self)
     }
 
     /// A platform's digest, and the compiler that gives it.
     fn of(&self, platform: &Platform) -> Option<(&str, &str)> {
-        let rows = self.0.text.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+        let rows = self.0.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
         rows.into_iter().find_map(|row| match row[..] {
             ["", name, digest, compiler, ""] if name == platform.to_string() => Some((digest, compiler)),
             _ => None,
@@ -59,7 +62,7 @@ impl Stated {
     }
 
     fn has_index(&self, index: &Digest) -> bool {
-        self.0.text.lines().any(|line| line == index_line(index))
+        self.0.lines().any(|line| line == index_line(index))
     }
 }
 
@@ -68,9 +71,8 @@ fn index_line(index: &Digest) -> String {
 }
 
 fn write_readme() -> Result<()> {
-    let Stated(section) = Stated::read()?;
     let image = build_image(&PLATFORMS.iter().collect::<Vec<_>>(), None)?;
-    section.write(&format!("{}\n\n{}\n", digests(&image), index_line(image.index.digest())))
+    Part::new(PART, &format!("{}\n\n{}", digests(&image), index_line(image.index.digest())))?.write()
 }
 
 fn digests(image: &oci::Image) -> Table {

@@ -9,15 +9,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The user has no name, sees the toolchain and the crates through mounts of its own, and gets a copy of the source. The
-/// clock is faked for every program of the build, file times included, except for rustup's compiler, whose allocator
-/// waits for ever when the clock is.
+/// The user has no name, sees the toolchain through a mount of its own, and gets a copy of the source and of the crates,
+/// as packed. The clock is faked for every program of the build, file times included, except for rustup's compiler,
+/// whose allocator waits for ever when the clock is.
 const SOMEBODY_ELSE: &str = r#"
-    toolchain=$1 crates=$2 home=$3
-    mkdir -p "$home/toolchain" "$home/cargo/registry"
-    chown -R 60002:60002 "$home"
+    toolchain=$1 cargo=$2 home=$3
+    mkdir -p "$home/toolchain" "$home/cargo"
+    cd "$cargo"
+    cp --recursive --parents registry/cache registry/index "$home/cargo"
+    [ ! -e config.toml ] || cp config.toml "$home/cargo"
+    chown --recursive 60002:60002 "$home"
     mount --bind "$toolchain" "$home/toolchain"
-    mount --bind "$crates" "$home/cargo/registry"
     printf '#!/bin/sh\nunset LD_PRELOAD\nexec "%s/toolchain/bin/rustc" "$@"\n' "$home" > "$home/rustc"
     chmod 755 "$home/rustc"
     umask 077
@@ -49,7 +51,7 @@ fn the_image_of_all_platforms_is_the_same_from_somebody_else() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("others may look into it");
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation=private", "sh", "-euc", SOMEBODY_ELSE, "sh"]);
-    command.arg(sysroot()).arg(crates()).arg(&home).stdout(Stdio::null());
+    command.arg(sysroot()).arg(cargo_home()).arg(&home).stdout(Stdio::null());
     let status = command.status().expect("unshare runs");
     assert!(status.success(), "somebody else could not build the image; this needs root: {command:?}: {status}");
 
@@ -65,9 +67,9 @@ fn sysroot() -> PathBuf {
     String::from_utf8(output.stdout).expect("UTF-8").trim_end().into()
 }
 
-fn crates() -> PathBuf {
+fn cargo_home() -> PathBuf {
     let home = std::env::var_os("HOME").expect("HOME");
-    std::env::var_os("CARGO_HOME").map_or_else(|| Path::new(&home).join(".cargo"), PathBuf::from).join("registry")
+    std::env::var_os("CARGO_HOME").map_or_else(|| Path::new(&home).join(".cargo"), PathBuf::from)
 }
 
 /// What is in every file below the folder.

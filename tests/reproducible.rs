@@ -9,23 +9,25 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The user has no name, sees the toolchain through a mount of its own, and gets a copy of the source and of the crates,
+/// The user has no name, sees the toolchain through mounts of its own, and gets a copy of the source and of the crates,
 /// as packed. The clock is faked for every program of the build, file times included, except for rustup's compiler,
-/// whose allocator waits for ever when the clock is.
+/// whose allocator waits for ever when the clock is: in its place lies a script that calls it without.
 const SOMEBODY_ELSE: &str = r#"
     toolchain=$1 cargo=$2 home=$3
-    mkdir -p "$home/toolchain" "$home/cargo"
+    mkdir -p "$home/toolchain" "$home/compiler" "$home/cargo"
     cd "$cargo"
     cp --recursive --parents registry/cache registry/index "$home/cargo"
     [ ! -e config.toml ] || cp config.toml "$home/cargo"
     chown --recursive 60002:60002 "$home"
-    mount --bind "$toolchain" "$home/toolchain"
-    printf '#!/bin/sh\nunset LD_PRELOAD\nexec "%s/toolchain/bin/rustc" "$@"\n' "$home" > "$home/rustc"
+    printf '#!/bin/sh\nunset LD_PRELOAD\nexec "%s/compiler/bin/rustc" "$@"\n' "$home" > "$home/rustc"
     chmod 755 "$home/rustc"
+    mount --bind "$toolchain" "$home/compiler"
+    mount --bind "$toolchain" "$home/toolchain"
+    mount --bind "$home/rustc" "$home/toolchain/bin/rustc"
     umask 077
     cd "$home/project"
     exec setpriv --reuid=60002 --regid=60002 --clear-groups \
-        env --ignore-environment HOME="$home" CARGO_HOME="$home/cargo" CARGO_NET_OFFLINE=true RUSTC="$home/rustc" \
+        env --ignore-environment HOME="$home" CARGO_HOME="$home/cargo" CARGO_NET_OFFLINE=true \
         PATH="$home/toolchain/bin:/usr/bin:/bin" LC_ALL=tr_TR.UTF-8 LANG=tr_TR.UTF-8 TZ=Pacific/Chatham \
         faketime '2031-02-03 04:05:06' \
         cargo xtask image --platform all --output "$home/image"

@@ -91,6 +91,24 @@ fn build_shipped() -> PathBuf {
     }
 }
 
+/// The tool, without a time from whoever runs the tests. What cargo would start is started directly, so that signals and
+/// variables meant for the tool do not reach the cargo before it.
+pub fn tool() -> Command {
+    static TOOL: LazyLock<String> = LazyLock::new(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package=xtask", "--message-format=json"]);
+        let output =
+            cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().expect("cargo runs");
+        assert!(output.status.success(), "{cargo:?} failed: {}", output.status);
+        let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+        let executable = |message: serde_json::Value| message["executable"].as_str().map(str::to_owned);
+        messages.flatten().find_map(executable).expect("cargo names the file")
+    });
+    let mut command = Command::new(&*TOOL);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
+    command
+}
+
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
 pub fn words(program: &Path) -> Vec<&OsStr> {
     let emulator = if program == shipped() { emulator() } else { None };

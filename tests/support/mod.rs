@@ -4,6 +4,8 @@
 // Each file in tests/ is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod fault;
+
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use procfs::process::{ProcState, Process as ProcProcess, Status};
@@ -21,6 +23,9 @@ pub const WARNING: &str = "Warning: pause should be the first process\n";
 pub const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
 pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
 pub const ERROR: &str = "Error: infinite loop terminated\n";
+
+/// The system calls pause may make. No platform has all: `ppoll` stands for `pause` and `poll`, or they for it.
+pub const SYSTEM_CALLS: [&str; 8] = ["exit", "getpid", "pause", "poll", "ppoll", "rt_sigaction", "wait4", "write"];
 
 /// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);

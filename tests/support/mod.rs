@@ -5,7 +5,9 @@
 #![allow(dead_code)]
 
 pub mod fault;
+pub mod tracee;
 
+use nix::libc;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use procfs::process::{ProcState, Process as ProcProcess, Status};
@@ -23,6 +25,8 @@ pub const WARNING: &str = "Warning: pause should be the first process\n";
 pub const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
 pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
 pub const ERROR: &str = "Error: infinite loop terminated\n";
+
+pub const TEXTS: [&str; 5] = [VERSION, WARNING, INTERRUPT, TERMINATED, ERROR];
 
 /// The system calls pause may make. No platform has all: `ppoll` stands for `pause` and `poll`, or they for it.
 pub const SYSTEM_CALLS: [&str; 8] = ["exit", "getpid", "pause", "poll", "ppoll", "rt_sigaction", "wait4", "write"];
@@ -281,6 +285,12 @@ impl Pause {
         assert!(ended.status.success(), "expected success, but\n{ended}");
         ended.stdout
     }
+}
+
+/// Sends a signal by its number: nix has no names for real-time signals.
+pub fn send(pid: Pid, signal: i32) {
+    // SAFETY: kill(2) touches no memory of this process.
+    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0, "signal {signal}");
 }
 
 impl Drop for Pause {

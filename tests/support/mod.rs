@@ -4,6 +4,7 @@
 // Each file in tests/ is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod cgroup;
 pub mod fault;
 pub mod tracee;
 

@@ -144,9 +144,13 @@ mod natively {
         for signal in other_signals() {
             let mut command = alone(shipped());
             command.process_group(0); // In a group without its parent, SIGTSTP and its like stop it.
-            // SAFETY: only a system call is made between fork and exec.
+            // SAFETY: only system calls are made between fork and exec.
             unsafe {
-                command.pre_exec(|| Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?))
+                command.pre_exec(|| {
+                    // A shell starts what is to run in the background with it ignored.
+                    signal::signal(SIGQUIT, signal::SigHandler::SigDfl)?;
+                    Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?)
+                })
             };
             let pause = Pause::start(command);
             send(pause.pid, signal);

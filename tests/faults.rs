@@ -3,8 +3,10 @@
 
 #[path = "kernel/errors.rs"]
 mod errors;
+mod fault;
 mod support;
 
+use fault::{broken, failing, full, under};
 use nix::libc;
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 use seccompiler::{SeccompAction, SeccompFilter};
@@ -13,7 +15,6 @@ use std::io::{PipeReader, Read, pipe};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use support::fault::{broken, failing, full, under};
 use support::*;
 use syscalls::Sysno;
 

@@ -2,7 +2,9 @@
 //! or a text; every instruction is executed, and every system call is one of those that are listed.
 
 mod code;
+mod fault;
 mod support;
+mod tracee;
 
 use code::Code;
 use code::decoder::Flow;
@@ -69,14 +71,14 @@ fn control_leaves_only_to_a_caller_or_a_place_in_the_code() {
 /// Steps through instructions, and looks at bytes, of this machine's architecture.
 mod natively {
     use super::*;
+    use fault::{broken, failing};
     use nix::libc;
     use nix::sys::signal::Signal::SIGTRAP;
     use nix::sys::wait::WaitStatus;
     use procfs::process::{MMPermissions, MMapPath, Process};
     use std::collections::BTreeSet;
     use std::process::Command;
-    use support::fault::{broken, failing};
-    use support::tracee::Tracee;
+    use tracee::Tracee;
 
     /// Starts that together come to all the code.
     fn starts() -> Vec<Command> {

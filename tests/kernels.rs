@@ -2,6 +2,7 @@
 //! 32-bit programs also on the 64-bit kernels they are usually run on.
 
 mod code;
+mod debian;
 mod machine;
 mod support;
 

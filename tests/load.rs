@@ -1,8 +1,10 @@
 //! Load: a million orphans, ten thousand sandboxes, no process and no memory left to be had, and everything that may
 //! happen to pause at once for half a minute. Nothing is lost and nothing is left.
 
+mod cgroup;
 mod support;
 
+use cgroup::Cgroup;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -21,7 +23,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::cgroup::Cgroup;
 use support::*;
 
 /// Context switches of pause that have other causes than reaping.

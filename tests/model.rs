@@ -3,6 +3,7 @@
 
 mod code;
 mod support;
+mod tracee;
 
 use stateright::{Checker, Model, Property};
 use support::*;
@@ -290,7 +291,7 @@ mod natively {
     use code::Code;
     use nix::sys::signal::Signal::SIGTERM;
     use nix::sys::wait::WaitStatus;
-    use support::tracee::Tracee;
+    use tracee::Tracee;
 
     /// The system call a step is made of.
     fn call(step: &Step) -> &'static str {

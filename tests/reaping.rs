@@ -1,14 +1,15 @@
 //! No zombie stays, whoever dies and whenever, and reaping does not even wake pause.
 
+mod cgroup;
 mod support;
 
+use cgroup::Cgroup;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal::*};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use procfs::process::ProcState;
 use std::process::Stdio;
-use support::cgroup::Cgroup;
 use support::*;
 
 /// Being stopped, continued, traced or frozen, and looked at, takes a switch or two; pause.c takes one a child.

@@ -1,6 +1,7 @@
 //! Signals: SIGTERM and SIGINT end it once and only once, whenever they come; what every other signal does.
 
 mod support;
+mod tracee;
 
 use nix::libc;
 use nix::sys::ptrace;
@@ -8,8 +9,8 @@ use nix::sys::signal::{self, Signal, Signal::*};
 use nix::sys::wait::{WaitStatus, waitpid};
 use procfs::process::ProcState;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use support::tracee::Tracee;
 use support::*;
+use tracee::Tracee;
 
 /// Signals that do not end a process by default (signal(7)): ignored, or stopping and continuing it.
 const HARMLESS: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];

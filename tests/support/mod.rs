@@ -4,10 +4,6 @@
 // Each file in tests/ is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
-pub mod cgroup;
-pub mod fault;
-pub mod tracee;
-
 use nix::libc;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -93,11 +89,6 @@ fn build_shipped() -> PathBuf {
             String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
         }
     }
-}
-
-/// The debug build, which behaves the same.
-pub fn debug() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_pause"))
 }
 
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
@@ -308,16 +299,18 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32)
 }
 
-/// Whether a process has set all its dispositions and sleeps. Only `pause` ever sleeps with SIGCHLD ignored.
+/// Whether a process has set all its dispositions and sleeps.
 pub fn is_asleep(pid: Pid) -> bool {
-    let status = ProcProcess::new(pid.as_raw()).and_then(|process| process.status());
-    status.is_ok_and(|status| {
-        let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
-        status.state.starts_with('S')
-            && has(status.sigcgt, Signal::SIGINT)
-            && has(status.sigcgt, Signal::SIGTERM)
-            && has(status.sigign, Signal::SIGCHLD)
-    })
+    ProcProcess::new(pid.as_raw()).and_then(|process| process.status()).is_ok_and(|status| sleeps(&status))
+}
+
+/// The same of what the kernel says of a process. Only `pause` ever sleeps with SIGCHLD ignored.
+pub fn sleeps(status: &Status) -> bool {
+    let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
+    status.state.starts_with('S')
+        && has(status.sigcgt, Signal::SIGINT)
+        && has(status.sigcgt, Signal::SIGTERM)
+        && has(status.sigign, Signal::SIGCHLD)
 }
 
 /// The children of a process, dead or alive, as seen from here.
@@ -333,10 +326,16 @@ pub fn state(pid: Pid) -> Option<ProcState> {
 
 /// Waits until `condition` holds, and fails if it does not in time.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(PATIENCE, what, condition);
+}
+
+/// The same for what may take longer than what should be immediate.
+#[track_caller]
+pub fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

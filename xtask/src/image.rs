@@ -1,11 +1,13 @@
 //! `cargo xtask image`: from source to an image that any engine loads.
 
 use crate::build;
+use crate::distribution;
 use crate::oci;
 use crate::output::{self, StagedFile, StagedFolder, uninterrupted};
 use crate::platform::{Platform, Selection};
 use crate::reference::{self, Tag};
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
 use comfy_table::{CellAlignment, Table, presets};
 use oci_spec::distribution::Reference;
 use std::env;
@@ -26,6 +28,10 @@ pub struct Image {
     /// Tag of the image, such as 3.10, or a full reference, such as registry.k8s.io/pause:3.10; repeat it for several
     #[arg(long = "tag", value_name = "TAG", default_value = VERSION, value_parser = reference::parse_tag)]
     tags: Vec<Tag>,
+    /// Name the image as the nodes of this distribution ask for it, besides --tag, and print the command that loads it;
+    /// repeat it for several
+    #[arg(long = "for", value_name = "DISTRIBUTION", value_parser = PossibleValuesParser::new(distribution::names()))]
+    distributions: Vec<String>,
     /// Folder to write to: the layout is its subfolder `oci` [default: target/image of the project]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -54,12 +60,15 @@ impl Image {
             Some(output) => std::path::absolute(&output).context("--output names no folder")?,
             None => build::root()?.join("target/image"),
         };
-        let (layout, archive) = (output.join(LAYOUT), output.join(self.archive));
+        let (layout, archive) = (output.join(LAYOUT), output.join(&self.archive));
+        let loads = self.distributions.iter().map(|name| distribution::named(name).load(&self.archive));
+        let loads: Vec<String> = loads.collect::<Result<_>>()?;
         // What can be wrong with the folder is better found before the work than after it.
         check_replaceable(&layout)?;
         fs::create_dir_all(&output).with_context(|| format!("cannot make the folder {}", output.display()))?;
         let mut references: Vec<String> = Vec::new();
-        for reference in self.tags.iter().map(|tag| tag.of(&self.name)) {
+        let asked_for = self.distributions.iter().flat_map(|name| distribution::named(name).images());
+        for reference in asked_for.map(str::to_owned).chain(self.tags.iter().map(|tag| tag.of(&self.name))) {
             if !references.contains(&reference) {
                 references.push(reference);
             }
@@ -78,6 +87,9 @@ impl Image {
         let mut report = table(&image).to_string();
         report += &format!("\n\n{}\n\n{}\n{}\n\n", totals(&image), layout.display(), archive.display());
         report.extend(references.iter().map(|reference| format!("{reference}\n")));
+        for (name, load) in self.distributions.iter().zip(loads) {
+            report += &format!("\n{name} loads it with this command (more in deploy/{name}.md):\n{load}\n");
+        }
         output::print(&report)
     }
 }

@@ -3,6 +3,7 @@
 
 mod build;
 mod demo;
+mod distribution;
 mod elf;
 mod image;
 mod layer;

@@ -1,6 +1,9 @@
 //! Cgroups for a test, of whichever version this machine has. They need root.
 
-use super::eventually;
+// Each test is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+use crate::support::eventually;
 use nix::unistd::Pid;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,5 +1,8 @@
 //! Makes system calls fail and pipes break.
 
+// Each test is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
 use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,

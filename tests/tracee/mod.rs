@@ -1,6 +1,9 @@
 //! Pause executed instruction by instruction, with ptrace(2).
 
-use super::{eventually, is_asleep, shipped};
+// Each test is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+use crate::support::{eventually, is_asleep, shipped};
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{self, Signal, Signal::*};
@@ -17,7 +20,7 @@ pub struct Tracee {
 }
 
 impl Tracee {
-    /// Starts a command made by [`alone`](super::alone) or [`sandboxed`](super::sandboxed), up to the first instruction
+    /// Starts a command made by [`alone`](crate::support::alone) or [`sandboxed`](crate::support::sandboxed), up to the first instruction
     /// of pause.
     pub fn start(mut command: Command) -> Self {
         // SAFETY: only a system call is made between fork and exec.

@@ -4,10 +4,9 @@
 mod engines;
 mod support;
 
-use engines::{ORPHANS, Sandbox};
+use engines::{BUSYBOX, ORPHANS, Sandbox};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
-const BUSYBOX: &str = "localhost/busybox";
 
 #[test]
 #[ignore = "needs root, podman, crun and busybox-static: cargo test --test podman -- --ignored"]
@@ -82,14 +81,7 @@ impl Node {
         let node = Self { sandbox: Sandbox::new() };
         let archive = engines::image(folder.path(), &[IMAGE]);
         node.podman(&["load", "--input", archive.to_str().expect("UTF-8")]);
-        let import = "
-            mkdir -p $1/bin
-            cp /bin/busybox $1/bin
-            $1/bin/busybox --install $1/bin
-            tar -C $1 -c bin | podman import - $2
-        ";
-        let root = folder.path().join("busybox");
-        node.sandbox.run(&["sh", "-euc", import, "sh", root.to_str().expect("UTF-8"), BUSYBOX]);
+        node.sandbox.import_busybox("podman");
         node
     }
 

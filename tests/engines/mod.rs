@@ -143,6 +143,17 @@ impl Sandbox {
         self.run(&[&push[..], &[&format!("docker://{reference}")]].concat());
     }
 
+    /// Makes the image [`BUSYBOX`] out of the machine's, with an engine's `import`.
+    pub fn import_busybox(&self, engine: &str) {
+        let import = "
+            mkdir -p /run/busybox/bin
+            cp /bin/busybox /run/busybox/bin
+            /run/busybox/bin/busybox --install /run/busybox/bin
+            tar -C /run/busybox -c bin | $1 import - $2
+        ";
+        self.run(&["sh", STRICT, import, "sh", engine, BUSYBOX]);
+    }
+
     /// Where a file of the sandbox can be found from outside.
     pub fn path(&self, path: &str) -> PathBuf {
         format!("/proc/{}/root{path}", self.keeper.id()).into()
@@ -211,6 +222,9 @@ fn folders(parent: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
+
+/// The image that [`Sandbox::import_busybox`] makes.
+pub const BUSYBOX: &str = "localhost/busybox";
 
 /// How many orphans [`make_orphans`] makes: half of them die before their parents, half after.
 pub const ORPHANS: usize = 2000;

@@ -1,6 +1,8 @@
 //! What `cargo xtask image` promises: a small and valid image, the same bytes from everybody, and nothing lost or left
 //! behind when it fails.
 
+mod support;
+
 use flate2::read::GzDecoder;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -753,19 +755,10 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// `cargo xtask …`, without a time from whoever runs the tests. What cargo would start is started directly, so that
-/// signals and variables meant for the tool do not reach the cargo before it.
+/// `cargo xtask …`
 fn xtask(arguments: &[&str]) -> Command {
-    static XTASK: LazyLock<String> = LazyLock::new(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package=xtask", "--message-format=json"]).current_dir(PROJECT);
-        let done = run(&mut cargo).expect_success();
-        let messages = done.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let mut executables = messages.filter_map(|message| message["executable"].as_str().map(str::to_owned));
-        executables.next().expect("cargo names the file")
-    });
-    let mut command = Command::new(&*XTASK);
-    command.args(arguments).current_dir(PROJECT).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
+    let mut command = support::tool();
+    command.args(arguments);
     command
 }
 

@@ -39,33 +39,27 @@ pub fn platform() -> String {
     std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
 }
 
-/// The words that run the platform's programs here, if it takes any.
+/// The words that run the platform's programs here, if it takes any: QEMU's user mode, with the oldest processor of the
+/// platform that it knows.
 pub fn emulator() -> Option<[&'static str; 3]> {
-    let platform = platform();
-    match (&*platform, std::env::consts::ARCH) {
+    let (program, processor) = match (&*platform(), std::env::consts::ARCH) {
         ("linux/amd64", "x86_64")
         | ("linux/386", "x86_64")
         | ("linux/arm64", "aarch64")
-        | ("linux/riscv64", "riscv64") => None,
-        _ => Some(emulator_of(&platform)),
-    }
-}
-
-/// The words that run a platform's programs anywhere: QEMU's user mode, with the oldest processor of the platform that
-/// it knows.
-pub fn emulator_of(platform: &str) -> [&'static str; 3] {
-    let (program, processor) = match platform {
-        "linux/amd64" => ("qemu-x86_64-static", "qemu64"),
-        "linux/arm64" => ("qemu-aarch64-static", "cortex-a35"),
-        "linux/arm/v7" => ("qemu-arm-static", "cortex-a8"),
-        "linux/ppc64le" => ("qemu-ppc64le-static", "power8"),
-        "linux/s390x" => ("qemu-s390x-static", "z900"),
-        "linux/riscv64" => ("qemu-riscv64-static", "sifive-u54"),
-        "linux/386" => ("qemu-i386-static", "pentium2"),
-        "linux/loong64" => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
-        unknown => panic!("no emulator is known for the platform {unknown}"),
+        | ("linux/riscv64", "riscv64") => {
+            return None;
+        }
+        ("linux/amd64", _) => ("qemu-x86_64-static", "qemu64"),
+        ("linux/arm64", _) => ("qemu-aarch64-static", "cortex-a35"),
+        ("linux/arm/v7", _) => ("qemu-arm-static", "cortex-a8"),
+        ("linux/ppc64le", _) => ("qemu-ppc64le-static", "power8"),
+        ("linux/s390x", _) => ("qemu-s390x-static", "z900"),
+        ("linux/riscv64", _) => ("qemu-riscv64-static", "sifive-u54"),
+        ("linux/386", _) => ("qemu-i386-static", "pentium2"),
+        ("linux/loong64", _) => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
+        (unknown, _) => panic!("PAUSE_PLATFORM is {unknown}, for which no emulator is known"),
     };
-    [program, "-cpu", processor]
+    Some([program, "-cpu", processor])
 }
 
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
@@ -92,6 +86,24 @@ fn build_shipped() -> PathBuf {
             String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
         }
     }
+}
+
+/// The tool, without a time from whoever runs the tests. What cargo would start is started directly, so that signals and
+/// variables meant for the tool do not reach the cargo before it.
+pub fn tool() -> Command {
+    static TOOL: LazyLock<String> = LazyLock::new(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package=xtask", "--message-format=json"]);
+        let output =
+            cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().expect("cargo runs");
+        assert!(output.status.success(), "{cargo:?} failed: {}", output.status);
+        let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+        let executable = |message: serde_json::Value| message["executable"].as_str().map(str::to_owned);
+        messages.flatten().find_map(executable).expect("cargo names the file")
+    });
+    let mut command = Command::new(&*TOOL);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
+    command
 }
 
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.

@@ -6,6 +6,7 @@ use crate::oci;
 use crate::output::{self, StagedFile, StagedFolder, uninterrupted};
 use crate::platform::{Platform, Selection};
 use crate::reference::{self, Tag};
+use crate::sbom;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 use comfy_table::{CellAlignment, Table, presets};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 /// Build the image: an OCI layout in a folder, and a tar that Docker, Podman and containerd load
 ///
+/// Beside the tar lies the bill of materials of the image (CycloneDX), named alike but for its end: .cdx.json.
 /// The same source gives the same bytes, whoever builds it, wherever and whenever. Times are recorded only if
 /// SOURCE_DATE_EPOCH is set.
 #[derive(clap::Args)]
@@ -45,6 +47,7 @@ pub struct Image {
 fn parse_file_name(text: &str) -> Result<String, String> {
     match text {
         "" | "." | ".." | LAYOUT => Err("not a name for a file beside the layout".into()),
+        _ if text.ends_with(SBOM) => Err(format!("what ends with {SBOM} is the bill of materials")),
         _ if text.contains('/') => Err("a file name, not a path; the folder is chosen with --output".into()),
         _ => Ok(text.to_owned()),
     }
@@ -52,6 +55,8 @@ fn parse_file_name(text: &str) -> Result<String, String> {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LAYOUT: &str = "oci";
+/// How the names of CycloneDX files end.
+const SBOM: &str = ".cdx.json";
 
 impl Image {
     pub fn run(self) -> Result<()> {
@@ -60,6 +65,7 @@ impl Image {
             Some(output) => std::path::absolute(&output).context("--output names no folder")?,
             None => build::root()?.join("target/image"),
         };
+        let sbom = output.join(format!("{}{SBOM}", self.archive.trim_end_matches(".tar")));
         let (layout, archive) = (output.join(LAYOUT), output.join(&self.archive));
         let loads = self.distributions.iter().map(|name| distribution::named(name).load(&self.archive));
         let loads: Vec<String> = loads.collect::<Result<_>>()?;
@@ -77,15 +83,20 @@ impl Image {
         let image = build_image(&self.selection.platforms(), time)?;
         let files = image.layout(&references)?;
         let tar = image.archive(&references)?;
+        let materials = sbom::document(&image, time)?;
         uninterrupted(|| {
             let archive = StagedFile::new(&archive, &tar, 0o644)?;
             let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
+            let sbom = StagedFile::new(&sbom, &materials, 0o644)?;
             StagedFolder::new(&layout, files)?.put()?;
+            sbom.put()?;
             archive.put()
         })?;
 
         let mut report = table(&image).to_string();
-        report += &format!("\n\n{}\n\n{}\n{}\n\n", totals(&image), layout.display(), archive.display());
+        report += &format!("\n\n{}\n\n", totals(&image));
+        report.extend([&layout, &archive, &sbom].map(|path| format!("{}\n", path.display())));
+        report += "\n";
         report.extend(references.iter().map(|reference| format!("{reference}\n")));
         for (name, load) in self.distributions.iter().zip(loads) {
             report += &format!("\n{name} loads it with this command (more in deploy/{name}.md):\n{load}\n");

@@ -5,17 +5,27 @@ use std::num::NonZeroU64;
 use tar::Header;
 use zopfli::{Format, Options};
 
+/// The path of the program in the image, which the entry point names from the root.
+pub const PROGRAM: &str = "pause";
+pub const MODE: u32 = 0o755;
+
 pub struct Layer {
     pub tar: Vec<u8>,
     pub gzip: Vec<u8>,
 }
 
+pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
+    let tar = tar(program, mtime)?;
+    let gzip = compress(&tar).context("cannot compress the layer")?;
+    Ok(Layer { tar, gzip })
+}
+
 /// The entry has the original header of V7 Unix, without the `ustar` fields (user and group by name, device numbers),
 /// all of which would be empty: 10 bytes less, compressed.
-pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
+pub fn tar(program: &[u8], mtime: u64) -> Result<Vec<u8>> {
     let mut header = Header::new_old();
-    header.set_path("pause")?;
-    header.set_mode(0o755);
+    header.set_path(PROGRAM)?;
+    header.set_mode(MODE);
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(program.len() as u64);
@@ -23,9 +33,7 @@ pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
     header.set_cksum();
     let mut builder = tar::Builder::new(Vec::new());
     builder.append(&header, program)?;
-    let tar = builder.into_inner()?;
-    let gzip = compress(&tar).context("cannot compress the layer")?;
-    Ok(Layer { tar, gzip })
+    Ok(builder.into_inner()?)
 }
 
 /// Zopfli estimates, and searches at random from a fixed seed: a stream split into more blocks may end up longer. So a

@@ -6,16 +6,16 @@ use crate::elf::Elf;
 use crate::image::{build_image, totals};
 use crate::layer::layer;
 use crate::oci;
-use crate::output::{self, StagedFile, uninterrupted};
+use crate::output;
 use crate::platform::{PLATFORMS, Selection};
+use crate::readme::Part;
 use crate::trace::{End, Run, follow};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::ProgressBar;
 use object::elf::{ET_DYN, PF_R, PF_W, PF_X, ProgramFlags};
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Size {
         let progress = ProgressBar::new_spinner();
         progress.enable_steady_tick(Duration::from_millis(100));
         let mut columns = Vec::new();
-        for Program { platform, path, bytes } in build::programs(&self.selection.platforms(), &progress)? {
+        for Program { platform, path, bytes, .. } in build::programs(&self.selection.platforms(), &progress)? {
             let title = format!("pause, {platform}");
             progress.set_message(title.clone());
             columns.push(Column::new(title, &path, &bytes, &Elf::parse(&bytes)?)?);
@@ -216,28 +216,12 @@ fn compare(columns: &[Column]) -> Table {
     table
 }
 
-const BEGIN: &str = "<!-- size:begin -->\n";
-const END: &str = "<!-- size:end -->";
-
 fn readme(write: bool) -> Result<()> {
-    let path = build::root()?.join("README.md");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let Some((before, after)) = parts else {
-        bail!("{} has no lines {} and {END}, between which the table belongs", path.display(), BEGIN.trim_end());
-    };
     let platforms: Vec<_> = PLATFORMS.iter().collect();
     // Without a time: the sizes do not depend on when somebody builds.
     let image = build_image(&platforms, None)?;
-    let current = format!("{before}{BEGIN}{}\n\n{}\n{END}{after}", readme_table(&image)?, totals(&image));
-    if current == text {
-        return Ok(());
-    }
-    if !write {
-        bail!("the table of sizes in {} is out of date: run `cargo xtask size --write-readme`", path.display());
-    }
-    let mode = fs::metadata(&path)?.permissions().mode();
-    uninterrupted(|| StagedFile::new(&path, current.as_bytes(), mode)?.put())
+    let part = Part::new("size", &format!("{}\n\n{}", readme_table(&image)?, totals(&image)))?;
+    if write { part.write() } else { part.check("cargo xtask size --write-readme") }
 }
 
 fn readme_table(image: &oci::Image) -> Result<Table> {

@@ -1,10 +1,14 @@
 //! The contract on real kernels: pause as PID 1 of namespaces on each architecture's own Debian kernel, and the two
 //! 32-bit programs also on the 64-bit kernels they are usually run on.
 
+mod code;
 mod debian;
 mod machine;
+mod support;
 
+use code::Code;
 use machine::*;
+use std::path::Path;
 
 /// The names of the checks; the init in tests/kernel has the functions.
 macro_rules! contract {
@@ -43,22 +47,35 @@ kernels! {
     loong64_on_its_own_kernel: "linux/loong64" on LOONG64;
 }
 
-/// Asserts that the console has a line `ok NAME` for every check, in their order, and the last line that counts them.
+/// Asserts that the console has a line `ok NAME` for every check, in their order, and the last line that counts them;
+/// and that by then each instruction of pause has been executed.
 #[track_caller]
 fn holds(platform: &str, machine: &Machine) {
-    let report = machine.run(&built(platform, &["--test-init"]), &built(platform, &[]));
+    let pause = built(platform, &[]);
+    let report = machine.run(&built(platform, &["--test-init"]), &pause);
     let lines = report.console.lines().map(str::trim_end);
     let told: Vec<_> = lines.filter(|line| line.starts_with("ok ") || line.starts_with("not ok ")).collect();
     let expected: Vec<_> = CHECKS.iter().map(|name| format!("ok {name}")).collect();
     let is_complete = report.console.contains(&format!("{} checks, 0 failures", CHECKS.len()));
     if told == expected && is_complete {
-        return;
+        return is_executed(platform, &pause, &report);
     }
     let missing: Vec<_> = expected.iter().filter(|line| !told.contains(&line.as_str())).collect();
     let others: Vec<_> = told.iter().filter(|line| !expected.iter().any(|other| other == *line)).collect();
-    let Report { command, ending, emulator, console } = &report;
+    let Report { command, ending, emulator, console, .. } = &report;
     panic!(
         "{platform}:\nmissing: {missing:#?}\ninstead: {others:#?}\ncommand: {command}\nending: {ending}\n\
          emulator: {emulator}\n{console}"
     );
+}
+
+#[track_caller]
+fn is_executed(platform: &str, pause: &Path, report: &Report) {
+    let code = Code::of(platform, &std::fs::read(pause).expect("built"), &support::TEXTS);
+    // One of the checks tells where it finds pause mapped, in a line of /proc/PID/maps.
+    let base = report.console.lines().find_map(|line| line.strip_prefix("mapped ")?.split('-').next());
+    let base = u64::from_str_radix(base.expect("a check that passed"), 16).expect("an address");
+    let range = code.range();
+    let places = report.executed.iter().map(|address| address.wrapping_sub(base));
+    code.is_executed_in(&places.filter(|place| range.contains(place)).collect());
 }

@@ -9,7 +9,7 @@ contract! {
     any_other_argument_is_ignored
     a_megabyte_of_arguments_is_ignored
     no_arguments_at_all_are_fine
-    nothing_it_has_mapped_can_be_written_and_executed
+    nothing_but_its_stack_can_be_written_and_that_not_executed
 
     // Signals.
     sigterm_ends_it_with_a_message
@@ -36,6 +36,7 @@ contract! {
     a_failing_wait4_is_of_no_consequence
     a_failing_write_loses_the_message_and_nothing_else
     a_failing_poll_loses_the_message_and_nothing_else
+    a_denied_exit_keeps_it_running_in_vain
     a_broken_stderr_does_not_keep_it_from_starting
     a_full_stderr_does_not_keep_it_from_ending
     closed_streams_do_not_matter

@@ -3,6 +3,8 @@
 
 mod kernel;
 
+use object::Object;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -108,13 +110,16 @@ pub const LOONG64: Machine = Machine {
     kernel_arguments: "console=ttyS0 initcall_blacklist=i8042_init",
 };
 
-/// How a machine was run and what was on its console.
+/// How a machine was run, what was on its console, and what it executed.
 pub struct Report {
     pub command: String,
     pub ending: String,
     /// What the emulator itself said.
     pub emulator: String,
     pub console: String,
+    /// The addresses of all instructions that ran in some process, which is every one that the emulator translated: it
+    /// does so with a straight run of them when that comes to be executed for the first time.
+    pub executed: BTreeSet<u64>,
 }
 
 impl Machine {
@@ -125,13 +130,16 @@ impl Machine {
         let folder = tempfile::tempdir().expect("a folder");
         let initrd = folder.path().join("initrd");
         let console = folder.path().join("console");
+        let log = folder.path().join("log");
         write_initrd(&initrd, &[("init", init), ("pause", pause)]);
 
         let mut command = Command::new(self.emulator);
         command.args(self.arguments).args(["-nodefaults", "-display", "none", "-no-reboot"]);
         command.arg("-serial").arg(format!("file:{}", console.display()));
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-        command.arg("-append").arg(format!("{} panic=-1", self.kernel_arguments));
+        // Every process of one program has its instructions at the same addresses.
+        command.arg("-append").arg(format!("{} panic=-1 norandmaps", self.kernel_arguments));
+        command.args(["-d", "in_asm", "-dfilter", self.addresses_of(pause), "-D"]).arg(&log);
         let said = folder.path().join("said");
         command.stdin(Stdio::null()).stderr(File::create(&said).expect("a file"));
         let mut child = command.spawn().unwrap_or_else(|error| match error.kind() {
@@ -154,8 +162,30 @@ impl Machine {
             std::thread::sleep(Duration::from_millis(50));
         };
         let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        Report { command: format!("{command:?}"), ending, emulator: text(said), console: text(console) }
+        let executed = text(log).lines().filter_map(address).collect();
+        Report { command: format!("{command:?}"), ending, emulator: text(said), console: text(console), executed }
     }
+
+    /// Where a program may be mapped and a kernel is not, for QEMU's option -dfilter.
+    fn addresses_of(&self, program: &Path) -> &'static str {
+        let file = fs::read(program).unwrap_or_else(|error| panic!("{program:?}: {error}"));
+        if object::File::parse(&*file).expect("an ELF file").is_64() {
+            "0x100000000..0xffffffffffff"
+        } else if ["i386", "armhf"].contains(&self.architecture) {
+            "0..0xbfffffff"
+        } else {
+            "0..0xffffffff"
+        }
+    }
+}
+
+/// The address of an instruction by its line in QEMU's log: address, colon, bytes and text. The bytes of a long one go
+/// on in lines that have no text.
+fn address(line: &str) -> Option<u64> {
+    let (address, instruction) = line.strip_prefix("0x")?.split_once(':')?;
+    let is_byte = |word: &str| word.len() == 2 && u8::from_str_radix(word, 16).is_ok();
+    let has_text = !instruction.split_ascii_whitespace().all(is_byte);
+    has_text.then(|| u64::from_str_radix(address, 16).ok()).flatten()
 }
 
 /// A root file system for the kernel to unpack, of programs alone.

@@ -4,6 +4,7 @@
 // Each file in tests/ is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+use nix::libc;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use procfs::process::{ProcState, Process as ProcProcess, Status};
@@ -22,6 +23,8 @@ pub const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
 pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
 pub const ERROR: &str = "Error: infinite loop terminated\n";
 
+pub const TEXTS: [&str; 5] = [VERSION, WARNING, INTERRUPT, TERMINATED, ERROR];
+
 /// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,33 +39,27 @@ pub fn platform() -> String {
     std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
 }
 
-/// The words that run the platform's programs here, if it takes any.
+/// The words that run the platform's programs here, if it takes any: QEMU's user mode, with the oldest processor of the
+/// platform that it knows.
 pub fn emulator() -> Option<[&'static str; 3]> {
-    let platform = platform();
-    match (&*platform, std::env::consts::ARCH) {
+    let (program, processor) = match (&*platform(), std::env::consts::ARCH) {
         ("linux/amd64", "x86_64")
         | ("linux/386", "x86_64")
         | ("linux/arm64", "aarch64")
-        | ("linux/riscv64", "riscv64") => None,
-        _ => Some(emulator_of(&platform)),
-    }
-}
-
-/// The words that run a platform's programs anywhere: QEMU's user mode, with the oldest processor of the platform that
-/// it knows.
-pub fn emulator_of(platform: &str) -> [&'static str; 3] {
-    let (program, processor) = match platform {
-        "linux/amd64" => ("qemu-x86_64-static", "qemu64"),
-        "linux/arm64" => ("qemu-aarch64-static", "cortex-a35"),
-        "linux/arm/v7" => ("qemu-arm-static", "cortex-a8"),
-        "linux/ppc64le" => ("qemu-ppc64le-static", "power8"),
-        "linux/s390x" => ("qemu-s390x-static", "z900"),
-        "linux/riscv64" => ("qemu-riscv64-static", "sifive-u54"),
-        "linux/386" => ("qemu-i386-static", "pentium2"),
-        "linux/loong64" => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
-        unknown => panic!("no emulator is known for the platform {unknown}"),
+        | ("linux/riscv64", "riscv64") => {
+            return None;
+        }
+        ("linux/amd64", _) => ("qemu-x86_64-static", "qemu64"),
+        ("linux/arm64", _) => ("qemu-aarch64-static", "cortex-a35"),
+        ("linux/arm/v7", _) => ("qemu-arm-static", "cortex-a8"),
+        ("linux/ppc64le", _) => ("qemu-ppc64le-static", "power8"),
+        ("linux/s390x", _) => ("qemu-s390x-static", "z900"),
+        ("linux/riscv64", _) => ("qemu-riscv64-static", "sifive-u54"),
+        ("linux/386", _) => ("qemu-i386-static", "pentium2"),
+        ("linux/loong64", _) => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
+        (unknown, _) => panic!("PAUSE_PLATFORM is {unknown}, for which no emulator is known"),
     };
-    [program, "-cpu", processor]
+    Some([program, "-cpu", processor])
 }
 
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
@@ -296,6 +293,12 @@ impl Pause {
         assert!(ended.status.success(), "expected success, but\n{ended}");
         ended.stdout
     }
+}
+
+/// Sends a signal by its number: nix has no names for real-time signals.
+pub fn send(pid: Pid, signal: i32) {
+    // SAFETY: kill(2) touches no memory of this process.
+    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0, "signal {signal}");
 }
 
 impl Drop for Pause {

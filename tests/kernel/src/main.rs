@@ -9,6 +9,8 @@
 #[path = "../../../src/arch/mod.rs"]
 mod arch;
 mod checks;
+#[path = "../errors.rs"]
+mod errors;
 mod failure;
 mod numbers;
 mod process;

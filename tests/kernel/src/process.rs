@@ -38,6 +38,17 @@ impl Pause {
         Status::of(self.pid).state()
     }
 
+    /// Waits until it is seen to run, and not to end, for longer than anything it has to do takes.
+    pub fn runs_on(&self) -> Checked {
+        // Ticks of a hundredth of a second, the field utime in proc_pid_stat(5).
+        let ticks = || {
+            let stat = content(path(format_args!("/proc/{}/stat", self.pid)));
+            let (_, fields) = stat.as_str().rsplit_once(')')?;
+            fields.split_ascii_whitespace().nth(11)?.parse::<u64>().ok()
+        };
+        eventually("pause to run on", || ticks() >= Some(5))
+    }
+
     /// How often it has been switched to and away from, for whatever reason.
     pub fn context_switches(&self) -> u64 {
         let status = Status::of(self.pid);
@@ -227,6 +238,15 @@ impl Ended {
     pub fn exited_with(&self, code: u32) -> Checked {
         if self.status != code << 8 {
             fail!("wait status {:#x} instead of exit {code}", self.status);
+        }
+        Ok(())
+    }
+
+    /// Holds it to having been ended by SIGKILL, and everything it printed before.
+    pub fn was_killed(&self, stdout: &str, stderr: &str) -> Checked {
+        let Self { status, stdout: out, stderr: err } = self;
+        if (*status, out.as_str(), err.as_str()) != (sys::SIGKILL, stdout, stderr) {
+            fail!("wait status {status:#x}, stdout {:?}, stderr {:?}", out.as_str(), err.as_str());
         }
         Ok(())
     }

@@ -9,8 +9,6 @@ use core::ffi::CStr;
 pub struct File(usize);
 
 /// Error numbers (the kernel's include/uapi/asm-generic/errno-base.h).
-pub const EPERM: u32 = 1;
-pub const EIO: u32 = 5;
 pub const EAGAIN: u32 = 11;
 
 /// Signal numbers, the same on every architecture (signal(7)).

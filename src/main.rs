@@ -39,19 +39,19 @@ unsafe fn run(argc: isize, argv: *const *const u8) -> i32 {
     }
 
     let mut disposition = Disposition::handle(shut_down);
-    if sys::rt_sigaction(sys::SIGINT, &disposition) < 0 {
+    if sys::rt_sigaction(sys::SIGINT, &disposition) != 0 {
         return 1;
     }
-    if sys::rt_sigaction(sys::SIGTERM, &disposition) < 0 {
+    if sys::rt_sigaction(sys::SIGTERM, &disposition) != 0 {
         return 2;
     }
     // With SIGCHLD ignored the kernel reaps every child that dies from here on, orphans included, and does not wake us.
     disposition.ignore();
-    if sys::rt_sigaction(sys::SIGCHLD, &disposition) < 0 {
+    if sys::rt_sigaction(sys::SIGCHLD, &disposition) != 0 {
         return 3;
     }
     // What was already dead is swept only now, so that nothing can slip between.
-    while sys::wait4_any() > 0 {}
+    while sys::wait4_any() {}
 
     // One call is enough: stopping, tracing and freezing restart it, and no handler returns.
     sys::pause();
@@ -79,7 +79,7 @@ unsafe fn asks_for_version(mut argc: isize, argv: *const *const u8) -> bool {
 }
 
 /// Handles SIGINT and SIGTERM.
-extern "C" fn shut_down(signal: u32) -> ! {
+extern "C" fn shut_down(signal: arch::Int) -> ! {
     message::tell(message::shutting_down(signal));
     sys::exit(0)
 }

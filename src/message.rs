@@ -1,5 +1,6 @@
 //! What pause says, and how: one write a message, and none that could block or kill it.
 
+use crate::arch::Int;
 use crate::sys;
 use core::mem::offset_of;
 
@@ -46,7 +47,7 @@ static MESSAGES: Messages = Messages {
 /// number is turned into the message by a multiplication, without a comparison (7 bytes on x86_64).
 const SIGNAL_DISTANCE: usize = (sys::SIGTERM - sys::SIGINT) as usize;
 const GAP: usize = (1 + INTERRUPT.len()).next_multiple_of(SIGNAL_DISTANCE) - (1 + INTERRUPT.len());
-const STEP: u32 = ((offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE) as u32;
+const STEP: Int = ((offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE) as Int;
 
 /// Names a message by the offset of its text in `MESSAGES`.
 #[derive(Clone, Copy)]
@@ -57,8 +58,8 @@ pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text));
 
 /// The message for SIGINT or SIGTERM; there is none for another signal.
 #[inline(always)]
-pub fn shutting_down(signal: u32) -> Offset {
-    const ORIGIN: u32 = offset_of!(Messages, interrupt.text) as u32;
+pub fn shutting_down(signal: Int) -> Offset {
+    const ORIGIN: Int = offset_of!(Messages, interrupt.text) as Int;
     Offset((signal * STEP + ORIGIN - sys::SIGINT * STEP) as usize)
 }
 

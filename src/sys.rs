@@ -1,11 +1,11 @@
 //! The system calls of pause, typed. There are no others: this list is its seccomp profile.
 
-use crate::arch::{self, Waiting, nr, syscall0, syscall1, syscall3, syscall4};
+use crate::arch::{self, Int, Waiting, nr, syscall0, syscall1, syscall3, syscall4};
 
 /// Signal numbers, the same on every architecture pause is built for (signal(7)).
-pub const SIGINT: u32 = 2;
-pub const SIGTERM: u32 = 15;
-pub const SIGCHLD: u32 = 17;
+pub const SIGINT: Int = 2;
+pub const SIGTERM: Int = 15;
+pub const SIGCHLD: Int = 17;
 
 /// The `sa_handler` that ignores a signal (the kernel's uapi/asm-generic/signal-defs.h).
 const SIG_IGN: usize = 1;
@@ -14,9 +14,10 @@ pub const STDOUT: usize = 1;
 pub const STDERR: usize = 2;
 
 /// A disposition as rt_sigaction(2) takes it: the kernel's `struct sigaction`, not libc's.
-// Aligned as the stack is, it lies at the stack pointer and needs no offset (2 bytes on x86_64).
-#[repr(C, align(16))]
+#[repr(C)]
 pub struct Disposition {
+    /// Aligned as the stack is, it lies at the stack pointer and needs no offset (2 bytes on x86_64).
+    aligned: [arch::StackAligned; 0],
     handler: usize,
     flags: usize,
     restorer: arch::Restorer,
@@ -30,8 +31,14 @@ const EVERY_SIGNAL: SignalSet = [!0; 64 / usize::BITS as usize];
 
 impl Disposition {
     #[inline(always)]
-    pub fn handle(handler: extern "C" fn(u32) -> !) -> Self {
-        Self { handler: handler as usize, flags: arch::HANDLER_FLAGS, restorer: arch::RESTORER, mask: EVERY_SIGNAL }
+    pub fn handle(handler: extern "C" fn(Int) -> !) -> Self {
+        Self {
+            aligned: [],
+            handler: handler as usize,
+            flags: arch::HANDLER_FLAGS,
+            restorer: arch::RESTORER,
+            mask: EVERY_SIGNAL,
+        }
     }
 
     /// Turns this disposition into the ignoring of a signal, for which flags and mask mean nothing.
@@ -43,14 +50,14 @@ impl Disposition {
 
 /// getpid(2).
 #[inline(always)]
-pub fn getpid() -> i32 {
+pub fn getpid() -> Int {
     // SAFETY: takes no arguments and touches no memory.
-    unsafe { syscall0(nr::GETPID) as i32 }
+    unsafe { syscall0(nr::GETPID) as Int }
 }
 
-/// rt_sigaction(2); negative on failure.
+/// rt_sigaction(2); 0, or something else on failure.
 #[inline(always)]
-pub fn rt_sigaction(signal: u32, disposition: &Disposition) -> i32 {
+pub fn rt_sigaction(signal: Int, disposition: &Disposition) -> Int {
     let no_old_disposition = 0;
     // SAFETY: the kernel reads one `struct sigaction` from a reference to one and, with a null third argument, writes
     // nothing. The handler it installs has the handler's type and never returns, so it needs no restorer.
@@ -61,17 +68,19 @@ pub fn rt_sigaction(signal: u32, disposition: &Disposition) -> i32 {
             &raw const *disposition as usize,
             no_old_disposition,
             size_of::<SignalSet>(),
-        ) as i32
+        ) as Int
     }
 }
 
-/// wait4(2) for any child, without waiting: the PID of one that was dead, 0 if none is, negative on failure.
+/// wait4(2) for any child, without waiting: whether one was dead.
 #[inline(always)]
-pub fn wait4_any() -> i32 {
+pub fn wait4_any() -> bool {
     const ANY_CHILD: usize = -1isize as usize;
     const WNOHANG: usize = 1;
     // SAFETY: with null for the status and the usage the kernel writes nothing.
-    unsafe { syscall4(nr::WAIT4, ANY_CHILD, 0, WNOHANG, 0) as i32 }
+    let pid = unsafe { syscall4(nr::WAIT4, ANY_CHILD, 0, WNOHANG, 0) as Int };
+    // 0 if none was dead, negative on failure.
+    pid.cast_signed() > 0
 }
 
 /// pause(2), or what libc makes of it where there is none. It returns after a handler has returned, which ours never do,

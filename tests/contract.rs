@@ -9,7 +9,8 @@ use support::*;
 
 fn both_builds(test: impl Fn(&Path)) {
     test(shipped());
-    test(debug());
+    // The debug build.
+    test(Path::new(env!("CARGO_BIN_EXE_pause")));
 }
 
 #[test]

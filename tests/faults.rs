@@ -1,62 +1,28 @@
 //! Faults: every system call failing, and standard streams that are closed, broken or full. It never spins, hangs or
 //! dies of a message it cannot deliver.
 
+#[path = "kernel/errors.rs"]
+mod errors;
+mod fault;
+mod profile;
 mod support;
 
+use fault::{broken, failing, full, under};
 use nix::libc;
-use nix::sys::signal::Signal::SIGTERM;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+use profile::Profile;
+use seccompiler::{SeccompAction, SeccompFilter};
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::{PipeReader, Read, pipe};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use support::*;
+use syscalls::Sysno;
 
 /// Both ways to run it, each with what it says at the start.
 fn both_ways() -> [(Command, &'static str); 2] {
     [(sandboxed(shipped()), ""), (alone(shipped()), WARNING)]
-}
-
-/// An argument of a system call by its place, and its value: what tells a call of pause from one of `unshare`, which
-/// is under the same filter.
-type Argument = (u8, u64);
-
-/// Makes one system call fail, as a seccomp profile would.
-fn failing(mut command: Command, call: libc::c_long, argument: Option<Argument>, error: i32) -> Command {
-    let conditions = argument
-        .map(|(place, value)| SeccompCondition::new(place, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap());
-    let rules = conditions.map(|condition| SeccompRule::new(vec![condition]).unwrap()).into_iter().collect();
-    let filter = SeccompFilter::new(
-        [(call, rules)].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(error as u32),
-        std::env::consts::ARCH.try_into().expect("an architecture seccompiler knows"),
-    );
-    under(&mut command, filter.expect("a valid filter"));
-    command
-}
-
-fn under(command: &mut Command, filter: SeccompFilter) {
-    let filter: BpfProgram = filter.try_into().expect("a valid filter");
-    // SAFETY: only system calls are made between fork and exec.
-    unsafe { command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other)) };
-}
-
-/// A pipe nobody reads any more.
-fn broken() -> PipeWriter {
-    pipe().expect("a pipe").1
-}
-
-/// A pipe without room for a byte, and its other end.
-fn full() -> (PipeReader, PipeWriter) {
-    let (reader, mut writer) = pipe().expect("a pipe");
-    // SAFETY: fcntl(2) with a number touches no memory.
-    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) };
-    writer.write_all(&vec![b'.'; size as usize]).expect("room for as much as it holds");
-    (reader, writer)
 }
 
 fn closing(mut command: Command, stream: i32) -> Command {
@@ -173,7 +139,7 @@ mod natively {
     #[test]
     fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call() {
         for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
-            for error in [libc::EPERM, libc::EINVAL, libc::EFAULT, libc::ENOSYS] {
+            for &error in errors::RT_SIGACTION {
                 for (command, warning) in both_ways() {
                     let command = failing(command, libc::SYS_rt_sigaction, Some((0, signal as u64)), error);
                     finish(command).exited(code, "", warning);
@@ -184,7 +150,7 @@ mod natively {
 
     #[test]
     fn a_denied_pause_ends_it_with_a_message_and_status_42() {
-        for error in [libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EINTR] {
+        for &error in errors::PAUSE {
             for (command, warning) in both_ways() {
                 let command = failing(command, libc::SYS_pause, None, error);
                 finish(command).exited(42, "", &[warning, ERROR].concat());
@@ -194,15 +160,17 @@ mod natively {
 
     #[test]
     fn a_failing_getpid_means_a_warning() {
-        let command = failing(alone(shipped()), libc::SYS_getpid, None, libc::EPERM);
-        Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
-        let command = failing(sandboxed(shipped()), libc::SYS_getpid, None, libc::EPERM);
-        Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+        for &error in errors::ANY {
+            for (command, _) in both_ways() {
+                let command = failing(command, libc::SYS_getpid, None, error);
+                Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+            }
+        }
     }
 
     #[test]
     fn a_failing_wait4_is_of_no_consequence() {
-        for error in [libc::ECHILD, libc::EINTR, libc::EPERM, libc::ENOSYS] {
+        for &error in errors::WAIT4 {
             for (command, warning) in both_ways() {
                 let command = failing(command, libc::SYS_wait4, Some((2, libc::WNOHANG as u64)), error);
                 Pause::start(command).terminated().exited(0, "", &[warning, TERMINATED].concat());
@@ -212,7 +180,7 @@ mod natively {
 
     #[test]
     fn a_failing_write_loses_the_message_and_nothing_else() {
-        for error in [libc::EPERM, libc::EAGAIN, libc::EINTR, libc::EIO, libc::ENOSPC, libc::EPIPE] {
+        for &error in errors::WRITE {
             for (command, _) in both_ways() {
                 let command = failing(command, libc::SYS_write, Some((0, 2)), error);
                 Pause::start(command).terminated().exited(0, "", "");
@@ -225,7 +193,7 @@ mod natively {
 
     #[test]
     fn a_failing_poll_loses_the_message_and_nothing_else() {
-        for error in [libc::EPERM, libc::EINTR, libc::ENOMEM, libc::ENOSYS] {
+        for &error in errors::POLL {
             for (command, _) in both_ways() {
                 let command = failing(command, libc::SYS_poll, None, error);
                 Pause::start(command).terminated().exited(0, "", "");
@@ -233,20 +201,36 @@ mod natively {
         }
     }
 
+    /// With nothing left that it could do, it neither sleeps again nor tells anything twice; SIGKILL ends it.
     #[test]
-    fn it_makes_no_other_system_call_than_the_design_lists() {
-        let calls = [
-            libc::SYS_getpid,
-            libc::SYS_rt_sigaction,
-            libc::SYS_wait4,
-            libc::SYS_pause,
-            libc::SYS_poll,
-            libc::SYS_write,
-            libc::SYS_exit,
-        ];
+    fn a_denied_exit_keeps_it_running_in_vain() {
+        let ticks = |pid| procfs::process::Process::new(pid).and_then(|process| process.stat()).expect("alive").utime;
+        for &error in errors::ANY {
+            let told = Pause::start(failing(alone(shipped()), libc::SYS_exit, None, error));
+            told.signal(SIGTERM);
+            eventually("pause to run on", || ticks(told.pid.as_raw()) > 5);
+            told.signal(SIGKILL);
+            let ended = told.ended();
+            ended.was_killed_by(libc::SIGKILL);
+            assert_eq!(ended.stderr, [WARNING, TERMINATED].concat());
+
+            let mut version = failing(alone(shipped()), libc::SYS_exit, None, error);
+            let mut version = version.arg("-v").spawn().expect("starts");
+            eventually("pause to run on", || ticks(version.id() as i32) > 5);
+            version.kill().expect("alive");
+            let output = version.wait_with_output().expect("readable");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), VERSION);
+        }
+    }
+
+    #[test]
+    fn it_makes_no_other_system_call_than_its_profile_allows() {
+        let profile = Profile::read();
+        let number = |name: &str| name.parse::<Sysno>().expect("a system call of this machine").id().into();
+        let calls: Vec<libc::c_long> = profile.own_calls().into_iter().map(number).collect();
         let confined = |mut command: Command| {
             // execve is the test's own, to become pause; EPERM would hide what killing shows.
-            let rules = calls.into_iter().chain([libc::SYS_execve]).map(|call| (call, vec![])).collect();
+            let rules = calls.iter().copied().chain([libc::SYS_execve]).map(|call| (call, vec![])).collect();
             let architecture = std::env::consts::ARCH.try_into().expect("an architecture seccompiler knows");
             let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture);
             under(&mut command, filter.expect("a valid filter"));
@@ -257,14 +241,14 @@ mod natively {
         version.arg("-v");
         finish(version).exited(0, VERSION, "");
         // With pause denied it also speaks its last words.
-        let last_words = failing(alone(shipped()), libc::SYS_pause, None, libc::EPERM);
+        let last_words = failing(alone(shipped()), libc::SYS_pause, None, errors::EPERM);
         finish(confined(last_words)).exited(42, "", &[WARNING, ERROR].concat());
     }
 
     #[test]
     fn a_full_stderr_does_not_keep_an_error_from_ending_it() {
         for (command, _) in both_ways() {
-            let mut command = failing(command, libc::SYS_pause, None, libc::EPERM);
+            let mut command = failing(command, libc::SYS_pause, None, errors::EPERM);
             let (reader, writer) = full();
             command.stderr(writer);
             finish(command).exited(42, "", "");

@@ -1,6 +1,8 @@
 //! What `cargo xtask image` promises: a small and valid image, the same bytes from everybody, and nothing lost or left
 //! behind when it fails.
 
+mod support;
+
 use flate2::read::GzDecoder;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -118,7 +120,11 @@ fn every_tag_is_found_by_every_engine() {
         command.args(tags.iter().flat_map(|tag| ["--tag", tag])).args(["--name", "example.org:5000/infra/pause"]);
     });
     // In full, because containerd takes names as they stand; and each once.
-    let names = [tags[0], tags[1], "example.org:5000/infra/pause:1.0", "docker.io/library/pause:2"];
+    expect_names(&image, &[tags[0], tags[1], "example.org:5000/infra/pause:1.0", "docker.io/library/pause:2"]);
+}
+
+/// The names, in each place where some engine looks for them.
+fn expect_names(image: &Image, names: &[&str]) {
     assert_eq!(image.references(), names, "io.containerd.image.name");
     let document: serde_json::Value = serde_json::from_slice(&image.archive["manifest.json"]).unwrap();
     assert_eq!(document[0]["RepoTags"], serde_json::json!(names), "manifest.json");
@@ -127,6 +133,71 @@ fn every_tag_is_found_by_every_engine() {
         let names = entry.annotations().as_ref().expect("names");
         assert_eq!(names["org.opencontainers.image.ref.name"], names["io.containerd.image.name"]);
         assert_eq!(entry.digest(), IMAGE.reference().digest(), "another name makes no other image");
+    }
+}
+
+#[test]
+fn for_a_distribution_it_has_the_names_its_nodes_ask_for_and_its_own() {
+    let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
+    let k3s = ["docker.io/rancher/mirrored-pause:3.10.2", "docker.io/rancher/mirrored-pause:3.6"];
+    let image = Image::build(|command| {
+        command.args(["--for=k3s"]);
+    });
+    expect_names(&image, &[k3s[0], k3s[1], own]);
+    // What two ask for is in it once, and what is asked for besides is not lost.
+    let image = Image::build(|command| {
+        command.args(["--for=microk8s", "--for=kind", "--for=k3s", "--tag=example.org/pause:1", "--tag=2"]);
+    });
+    let others = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.7"];
+    expect_names(&image, &[others[0], others[1], k3s[0], k3s[1], "example.org/pause:1", "localhost/pause:2"]);
+}
+
+#[test]
+fn for_every_distribution_it_has_the_names_of_the_table() {
+    let table = fs::read_to_string(Path::new(PROJECT).join("deploy/names.toml")).unwrap();
+    let table: BTreeMap<String, serde_json::Value> = toml::from_str(&table).unwrap();
+    let help = run(&mut xtask(&["image", "--help"])).expect_success();
+    for (name, distribution) in table {
+        assert!(help.stdout.contains(&name), "{name} is not in the help\n{help}");
+        let image = Image::build(|command| {
+            command.args(["--for", &name]);
+        });
+        let references = image.references();
+        let names = distribution["asks-for"].as_array().unwrap().iter();
+        for asked_for in names.map(|name| name["image"].as_str().unwrap()) {
+            assert!(
+                references.iter().any(|reference| reference == asked_for),
+                "{name}: no {asked_for}: {references:?}"
+            );
+        }
+        let references: Vec<&str> = references.iter().map(String::as_str).collect();
+        expect_names(&image, &references);
+    }
+}
+
+#[test]
+fn for_a_distribution_the_command_that_loads_it_is_shown() {
+    let output = Folder::new();
+    let done = run(output.image().args(["--for=kind", "--for=k3s", "--archive=my pause.tar"])).expect_success();
+    let commands = [
+        "kind load image-archive 'my pause.tar'",
+        "install -D --mode=644 'my pause.tar' /var/lib/rancher/k3s/agent/images/'my pause.tar'",
+    ];
+    for (command, page) in commands.iter().zip(["deploy/kind.md", "deploy/k3s.md"]) {
+        assert!(done.stdout.lines().any(|line| line == *command), "no line {command}\n{done}");
+        assert!(done.stdout.contains(page), "{done}");
+    }
+}
+
+#[test]
+fn a_distribution_nobody_knows_is_a_usage_error_with_those_that_are() {
+    for unknown in ["k9s", "K3s", ""] {
+        let output = Folder::new();
+        let done = run(output.image().arg(format!("--for={unknown}"))).expect_failure(2);
+        for known in ["--for <DISTRIBUTION>", "containerd", "k3s", "kubeadm", "rke2"] {
+            assert!(done.stderr.contains(known), "{done}");
+        }
+        output.expect_empty();
     }
 }
 
@@ -296,7 +367,7 @@ fn the_caller_s_compiler_flags_do_not_reach_the_program() {
 fn the_program_is_the_same_built_in_another_folder() {
     let elsewhere = TempDir::new().unwrap();
     let copy = elsewhere.path().join("a longer name than before");
-    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "linker.ld", ".cargo", "src", "xtask"] {
+    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "linker.ld", ".cargo", "src", "tests", "xtask"] {
         copy_all(&Path::new(PROJECT).join(name), &copy.join(name));
     }
     let mut cargo = Command::new(env!("CARGO"));
@@ -684,19 +755,10 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// `cargo xtask …`, without a time from whoever runs the tests. What cargo would start is started directly, so that
-/// signals and variables meant for the tool do not reach the cargo before it.
+/// `cargo xtask …`
 fn xtask(arguments: &[&str]) -> Command {
-    static XTASK: LazyLock<String> = LazyLock::new(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package=xtask", "--message-format=json"]).current_dir(PROJECT);
-        let done = run(&mut cargo).expect_success();
-        let messages = done.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let mut executables = messages.filter_map(|message| message["executable"].as_str().map(str::to_owned));
-        executables.next().expect("cargo names the file")
-    });
-    let mut command = Command::new(&*XTASK);
-    command.args(arguments).current_dir(PROJECT).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
+    let mut command = support::tool();
+    command.args(arguments);
     command
 }
 

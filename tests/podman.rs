@@ -4,10 +4,9 @@
 mod engines;
 mod support;
 
-use engines::Sandbox;
+use engines::{BUSYBOX, ORPHANS, Sandbox};
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
-const BUSYBOX: &str = "localhost/busybox";
 
 #[test]
 #[ignore = "needs root, podman, crun and busybox-static: cargo test --test podman -- --ignored"]
@@ -71,9 +70,6 @@ fn is_loaded_under_all_its_names() {
 
 const SERVER: &str = "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www";
 
-/// How many orphans each container makes: half of them die before their parents, half after.
-const ORPHANS: usize = 2000;
-
 /// A machine with Podman, our image and one of busybox, and at most one Pod, named `pod`.
 struct Node {
     sandbox: Sandbox,
@@ -85,14 +81,7 @@ impl Node {
         let node = Self { sandbox: Sandbox::new() };
         let archive = engines::image(folder.path(), &[IMAGE]);
         node.podman(&["load", "--input", archive.to_str().expect("UTF-8")]);
-        let import = "
-            mkdir -p $1/bin
-            cp /bin/busybox $1/bin
-            $1/bin/busybox --install $1/bin
-            tar -C $1 -c bin | podman import - $2
-        ";
-        let root = folder.path().join("busybox");
-        node.sandbox.run(&["sh", "-euc", import, "sh", root.to_str().expect("UTF-8"), BUSYBOX]);
+        node.sandbox.import_busybox("podman");
         node
     }
 
@@ -146,28 +135,16 @@ impl Node {
 
     /// Makes [`ORPHANS`] in each container at the same time, and waits until all of them are dead.
     fn make_orphans(&self, containers: &[&str]) {
-        let script = format!(
-            "i=0
-             while [ $i -lt {} ]; do
-                 (sleep 0.01 &)
-                 (: & exec sleep 0.001)
-                 i=$((i + 1))
-             done
-             while pgrep -f '^sleep 0'; do sleep 0.1; done",
-            ORPHANS / 2
-        );
         std::thread::scope(|scope| {
             for container in containers {
-                scope.spawn(|| self.sh(container, &script));
+                scope.spawn(|| self.sh(container, &engines::make_orphans()));
             }
         });
     }
 
     /// How many processes in the Pod's PID namespace are zombies.
     fn zombies(&self) -> usize {
-        let states = self.sh("client", "cat /proc/[0-9]*/status 2> /dev/null | grep ^State: || true");
-        assert!(states.contains("S (sleeping)"), "not even PID 1 in {states:?}");
-        states.lines().filter(|state| state.contains('Z')).count()
+        engines::zombies(&self.sh("client", engines::STATES))
     }
 
     /// Stops the Pod with SIGTERM, and what has not ended a second later with SIGKILL: its infra container's status.

@@ -1,7 +1,9 @@
 //! No zombie stays, whoever dies and whenever, and reaping does not even wake pause.
 
+mod cgroup;
 mod support;
 
+use cgroup::Cgroup;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal::*};
 use nix::sys::wait::waitpid;
@@ -190,56 +192,13 @@ fn children_that_die_while_pause_is_traced() {
     leaves_nobody(pause, before);
 }
 
-/// A cgroup for one test, of whichever version this machine has.
-struct Freezer {
-    folder: std::path::PathBuf,
-    switch: [(&'static str, &'static str); 2],
-}
-
-impl Freezer {
-    fn around(pid: Pid) -> Self {
-        let mounts = procfs::process::Process::myself().and_then(|process| process.mountinfo()).expect("readable");
-        let v1 = mounts.0.iter().find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key("freezer"));
-        let v2 = mounts.0.iter().find(|mount| mount.fs_type == "cgroup2");
-        let (mount, switch) = match (v1, v2) {
-            (Some(mount), _) => (mount, [("freezer.state", "FROZEN"), ("freezer.state", "THAWED")]),
-            (_, Some(mount)) => (mount, [("cgroup.freeze", "1"), ("cgroup.freeze", "0")]),
-            _ => panic!("this test needs a mounted cgroup file system"),
-        };
-        let folder = mount.mount_point.join(format!("pause-test-{pid}"));
-        std::fs::create_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}; run this test as root"));
-        let freezer = Self { folder, switch };
-        freezer.write("cgroup.procs", &pid.to_string());
-        freezer
-    }
-
-    fn write(&self, file: &str, value: &str) {
-        std::fs::write(self.folder.join(file), value).unwrap_or_else(|error| panic!("{file}: {error}"));
-    }
-
-    fn freeze(&self) {
-        self.write(self.switch[0].0, self.switch[0].1);
-    }
-
-    fn thaw(&self) {
-        self.write(self.switch[1].0, self.switch[1].1);
-    }
-}
-
-impl Drop for Freezer {
-    fn drop(&mut self) {
-        self.thaw();
-        eventually("the cgroup to be empty", || std::fs::remove_dir(&self.folder).is_ok());
-    }
-}
-
 #[test]
 #[ignore = "freezing a cgroup needs root: cargo test --test reaping -- --ignored"]
 fn children_that_die_while_pause_is_frozen() {
     let pause = Pause::first();
     let orphans = orphans(&pause, 2, 200);
     let before = pause.context_switches();
-    let freezer = Freezer::around(pause.pid);
+    let freezer = Cgroup::around("freezer", pause.pid);
     freezer.freeze();
     kill_all(&orphans);
     eventually("them to be reaped although pause cannot run", || pause.children().is_empty());

@@ -119,41 +119,6 @@ fn containerd_refuses_a_platform_that_is_not_there() {
 
 const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 
-/// Ready as soon as something listens.
-const START_REGISTRY: &str = "
-    echo 'version: 0.1
-storage:
-  filesystem:
-    rootdirectory: /run/registry
-http:
-  addr: 127.0.0.1:5000' > /run/registry.yml
-    docker-registry serve /run/registry.yml > /run/registry.log 2>&1 &
-    for attempt in $(seq 200); do
-        ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet . && exit
-        kill -0 $! || break
-        sleep 0.05
-    done
-    cat /run/registry.log >&2
-    exit 1
-";
-
-/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
-/// which they are unpacked, cannot lie on one another.
-const START_CONTAINERD: &str = "
-    echo 'version = 2
-root = \"/run/images\"
-state = \"/run/containerd\"
-disabled_plugins = [\"io.containerd.grpc.v1.cri\"]' > /run/containerd.toml
-    containerd --config /run/containerd.toml > /run/containerd.log 2>&1 &
-    for attempt in $(seq 200); do
-        ctr version > /dev/null 2>&1 && exit
-        kill -0 $! || break
-        sleep 0.05
-    done
-    cat /run/containerd.log >&2
-    exit 1
-";
-
 /// A machine with a registry that has the image, and a folder for what is taken out of it.
 struct Registry {
     sandbox: Sandbox,
@@ -173,16 +138,14 @@ impl Registry {
             assert!(found.status.success(), "{package} is missing: apt-get install {package}");
         }
         let registry = Self { sandbox, folder: tempfile::tempdir().expect("a folder"), image: &IMAGE };
-        registry.sandbox.run(&["sh", "-euc", START_REGISTRY]);
-        let source = format!("oci:{}:{NAME}", path(&registry.image.layout));
-        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &source];
-        registry.sandbox.run(&[&push[..], &[&format!("docker://{REFERENCE}")]].concat());
+        registry.sandbox.start_registry();
+        registry.sandbox.push(&registry.image.layout, NAME, REFERENCE);
         registry
     }
 
     fn with_containerd() -> Self {
         let registry = Self::new(&["containerd"]);
-        registry.sandbox.run(&["sh", "-euc", START_CONTAINERD]);
+        registry.sandbox.start_containerd();
         registry
     }
 

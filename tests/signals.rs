@@ -1,15 +1,16 @@
 //! Signals: SIGTERM and SIGINT end it once and only once, whenever they come; what every other signal does.
 
 mod support;
+mod tracee;
 
 use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal, Signal::*};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use procfs::process::ProcState;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use support::*;
+use tracee::Tracee;
 
 /// Signals that do not end a process by default (signal(7)): ignored, or stopping and continuing it.
 const HARMLESS: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
@@ -20,12 +21,6 @@ fn other_signals() -> impl Iterator<Item = i32> {
     (1..=libc::SIGRTMAX())
         .filter(|signal| !(32..libc::SIGRTMIN()).contains(signal))
         .filter(|signal| ![libc::SIGINT, libc::SIGTERM].contains(signal))
-}
-
-fn send(pid: Pid, signal: i32) {
-    // nix knows no real-time signals.
-    // SAFETY: kill(2) touches no memory of this process.
-    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0, "signal {signal}");
 }
 
 /// Sends signals to a stopped pause, so that all of them are there when it goes on.
@@ -102,26 +97,16 @@ enum Early {
 /// Starts pause, executes some instructions one by one, sends SIGTERM and lets it go. Says how it went and how many
 /// system calls it had completed by then.
 fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
-    let mut command = if as_pid_1 { sandboxed(shipped()) } else { alone(shipped()) };
-    // SAFETY: only a system call is made between fork and exec.
-    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
-    let mut child = command.spawn().expect("starts");
-    let mut pid = Pid::from_raw(child.id() as i32);
-    assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, SIGTRAP)), "stopped at exec");
-    if as_pid_1 {
-        pid = follow_to_first_process(pid);
-    }
-
+    let tracee = Tracee::start(if as_pid_1 { sandboxed(shipped()) } else { alone(shipped()) });
     let mut system_calls = 0;
     for _ in 0..instructions {
         // x86_64's `syscall`; the step over it completes the call.
-        let next = ptrace::read(pid, ptrace::getregs(pid).expect("stopped").rip as ptrace::AddressType);
+        let next = ptrace::read(tracee.pid, tracee.address() as ptrace::AddressType);
         system_calls += (next.expect("readable") & 0xffff == 0x050f) as usize;
-        ptrace::step(pid, None).expect("stopped");
-        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, SIGTRAP)), "after a step");
+        assert_eq!(tracee.step(None), WaitStatus::Stopped(tracee.pid, SIGTRAP), "after a step");
     }
-    signal::kill(pid, SIGTERM).expect("alive");
-    ptrace::detach(pid, None).expect("stopped");
+    signal::kill(tracee.pid, SIGTERM).expect("alive");
+    let (pid, mut child) = tracee.let_go();
 
     // Lost, it leaves PID 1 asleep and kills any other process.
     let mut asleep = false;
@@ -136,24 +121,6 @@ fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
     let early = if asleep || status.signal() == Some(libc::SIGTERM) { Early::Lost } else { Early::Handled };
     assert!(early == Early::Lost || status.success(), "after {instructions} instructions: {status}");
     (early, system_calls)
-}
-
-/// Lets a traced `unshare` go and returns its child, stopped when it has just become pause.
-fn follow_to_first_process(unshare: Pid) -> Pid {
-    use ptrace::Options;
-    ptrace::setoptions(unshare, Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEEXEC).expect("stopped");
-    ptrace::cont(unshare, None).expect("stopped");
-    let forked = waitpid(unshare, None).expect("traced");
-    assert_eq!(forked, WaitStatus::PtraceEvent(unshare, SIGTRAP, libc::PTRACE_EVENT_FORK));
-    let first = Pid::from_raw(ptrace::getevent(unshare).expect("stopped") as i32);
-    ptrace::detach(unshare, None).expect("stopped");
-    loop {
-        match waitpid(first, Some(WaitPidFlag::__WALL)).expect("traced from the start") {
-            WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) => return first,
-            WaitStatus::Stopped(_, SIGSTOP) => ptrace::cont(first, None).expect("stopped"),
-            other => panic!("the child of unshare: {other:?}"),
-        }
-    }
 }
 
 /// An emulator handles signals of its own, and instructions are stepped through on this machine's architecture.
@@ -178,9 +145,13 @@ mod natively {
         for signal in other_signals() {
             let mut command = alone(shipped());
             command.process_group(0); // In a group without its parent, SIGTSTP and its like stop it.
-            // SAFETY: only a system call is made between fork and exec.
+            // SAFETY: only system calls are made between fork and exec.
             unsafe {
-                command.pre_exec(|| Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?))
+                command.pre_exec(|| {
+                    // A shell starts what is to run in the background with it ignored.
+                    signal::signal(SIGQUIT, signal::SigHandler::SigDfl)?;
+                    Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?)
+                })
             };
             let pause = Pause::start(command);
             send(pause.pid, signal);

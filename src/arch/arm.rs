@@ -2,7 +2,7 @@
 //!
 //! - system call: number in r7, arguments in r0 to r3; `svc 0`; result in r0; nothing else lost
 //! - at the start: sp points at argc, argv follows, sp is 8-byte aligned
-//! - a function: arguments in r0, r1; sp is 8-byte aligned
+//! - a function: Thumb-2 (bit 0 of its address is set); arguments in r0, r1; sp is 8-byte aligned
 //! - a signal handler: entered as a function, the signal number in r0
 
 use super::{Unset, Waiting, define_system_calls};
@@ -18,12 +18,19 @@ pub mod nr {
     pub const EXIT: usize = 1;
 }
 
+// LLVM keeps r7 from inline assembly in Thumb code, so it is borrowed for each call.
 define_system_calls! {
-    instructions: "svc 0";
-    number: "r7";
+    instructions: "mov r12, r7", "mov r7, r4", "svc 0", "mov r7, r12";
+    number: "r4";
     arguments: "r0", "r1", "r2", "r3";
-    lost: [];
+    lost: ["r12"];
 }
+
+/// What an `int` of the kernel's is taken as: a register.
+pub type Int = usize;
+
+/// A type aligned as the stack is.
+pub type StackAligned = u64;
 
 pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
 
@@ -38,6 +45,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 core::arch::global_asm!(
     r#".section .text.start, "ax", %progbits"#,
     ".globl _start",
+    ".type _start, %function", // by which its address says that it is Thumb
+    ".thumb",
     "_start:",
     "ldr r0, [sp]",   // argc
     "add r1, sp, #4", // argv

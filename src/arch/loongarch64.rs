@@ -24,6 +24,12 @@ define_system_calls! {
     lost: ["$t0", "$t1", "$t2", "$t3", "$t4", "$t5", "$t6", "$t7", "$t8"];
 }
 
+/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+pub type Int = usize;
+
+/// A type aligned as the stack is.
+pub type StackAligned = u128;
+
 pub const WAITING: Waiting = Waiting::Ppoll { ppoll: nr::PPOLL };
 
 /// The flags every signal handler needs here: none.

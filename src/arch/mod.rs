@@ -1,5 +1,6 @@
 //! What differs between architectures, one file each, the same parts in the same order: the system-call numbers and
-//! instruction, how to wait, the signal ABI, `_start`. Nothing outside this folder knows an architecture.
+//! instruction, two types that save bytes, how to wait, the signal ABI, `_start`. Nothing outside this folder knows an
+//! architecture.
 
 use core::mem::MaybeUninit;
 

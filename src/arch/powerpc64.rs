@@ -28,6 +28,12 @@ define_system_calls! {
     lost: ["r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "cr0", "ctr"];
 }
 
+/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+pub type Int = usize;
+
+/// A type aligned as the stack is.
+pub type StackAligned = u128;
+
 pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
 
 /// The flags every signal handler needs here: none.

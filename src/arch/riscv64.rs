@@ -9,6 +9,12 @@ use super::Waiting;
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
+/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+pub type Int = usize;
+
+/// A type aligned as the stack is.
+pub type StackAligned = u128;
+
 pub const WAITING: Waiting = Waiting::Ppoll { ppoll: nr::PPOLL };
 
 /// The flags every signal handler needs here: none.

@@ -25,6 +25,12 @@ define_system_calls! {
     lost: [];
 }
 
+/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+pub type Int = usize;
+
+/// A type aligned as the stack is.
+pub type StackAligned = u64;
+
 pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
 
 /// The flags every signal handler needs here: none.

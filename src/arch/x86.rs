@@ -64,6 +64,12 @@ pub unsafe fn syscall4(n: usize, a1: usize, a2: usize, a3: usize, a4: usize) -> 
     result
 }
 
+/// What an `int` of the kernel's is taken as: a register.
+pub type Int = usize;
+
+/// A type aligned as the stack is.
+pub type StackAligned = u128;
+
 pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
 
 /// The flags every signal handler needs here: none.

@@ -10,6 +10,12 @@ use super::{Unset, Waiting};
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
+/// What an `int` of the kernel's is taken as: half a register, for one more byte is needed to use it whole.
+pub type Int = u32;
+
+/// A type aligned as the stack is.
+pub type StackAligned = u128;
+
 pub const WAITING: Waiting = Waiting::PauseAndPoll { pause: nr::PAUSE, poll: nr::POLL };
 
 /// The flags every signal handler needs here: SA_RESTORER (arch/x86/include/uapi/asm/signal.h).

@@ -6,7 +6,8 @@
 
 use crate::support;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -21,7 +22,8 @@ const STRICT: &str = "-euc";
 /// Engines copy the machine's name servers, which may lie in the /run that is hidden here; none is needed.
 ///
 /// A shell is PID 1 because it reaps what engines leave behind, and it ends when the test does, for then `cat` finds
-/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace.
+/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace. What `cat` is sent
+/// it sends back, when it has started and no program of the machine is needed any more.
 const SET_UP: &str = r#"
     mount -t tmpfs tmpfs /run
     mount -t tmpfs tmpfs /dev/shm
@@ -44,21 +46,44 @@ const SET_UP: &str = r#"
     mkdir -p /etc/containers
     echo '[containers]
 default_ulimits = ["nofile=1024:20000", "nproc=4096:4096"]' > /etc/containers/containers.conf
-    echo ready
-    cat > /dev/null
+    cat
     exit
 "#;
 
-/// Without the bridge and the firewall, for which building and loading images have no use.
-const START_DOCKER: &str = "
-    dockerd --bridge=none --iptables=false > /run/dockerd.log 2>&1 &
+/// Starts the daemon `$1` and waits until the command `$2` succeeds; if it never does, shows the log.
+const START: &str = "
+    program=${1%% *}
+    log=/run/${program##*/}.log
+    $1 > $log 2>&1 &
     for attempt in $(seq 200); do
-        docker version > /dev/null 2>&1 && exit
+        eval \"$2\" > /dev/null 2>&1 && exit
         kill -0 $! || break
-        sleep 0.1
+        sleep 0.05
     done
-    cat /run/dockerd.log >&2
+    cat $log >&2
     exit 1
+";
+
+/// The Docker daemon without the bridge and the firewall, for which building and loading images have no use.
+const DOCKER: &str = "dockerd --bridge=none --iptables=false";
+
+/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
+/// which they are unpacked, cannot lie on one another.
+const CONTAINERD_CONFIGURATION: &str = "version = 2
+root = '/run/images'
+state = '/run/containerd'
+disabled_plugins = ['io.containerd.grpc.v1.cri']
+";
+
+/// Where a registry in the sandbox listens.
+pub const REGISTRY: &str = "127.0.0.1:5000";
+
+const REGISTRY_CONFIGURATION: &str = "version: 0.1
+storage:
+  filesystem:
+    rootdirectory: /run/registry
+http:
+  addr: 127.0.0.1:5000
 ";
 
 pub struct Sandbox {
@@ -75,6 +100,8 @@ impl Sandbox {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let mut line = String::new();
+        // Should it have ended already, that shows when there is nothing to read.
+        keeper.stdin.as_mut().expect("piped").write_all(b"ready\n").ok();
         BufReader::new(keeper.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
         let cgroup = format!("/pause-test-{}", keeper.id());
         let sandbox = Self { keeper, cgroup };
@@ -85,8 +112,51 @@ impl Sandbox {
     /// A sandbox in which the Docker daemon runs.
     pub fn with_docker() -> Self {
         let sandbox = Self::new();
-        sandbox.run(&["sh", STRICT, START_DOCKER]);
+        sandbox.start(DOCKER, "docker version");
         sandbox
+    }
+
+    /// Starts a daemon, which logs to /run, and waits until the command `ready` succeeds.
+    #[track_caller]
+    pub fn start(&self, daemon: &str, ready: &str) {
+        self.run(&["sh", STRICT, START, "sh", daemon, ready]);
+    }
+
+    /// Starts containerd, for `ctr`.
+    pub fn start_containerd(&self) {
+        fs::write(self.path("/run/containerd.toml"), CONTAINERD_CONFIGURATION).expect("writable");
+        self.start("containerd --config /run/containerd.toml", "ctr version");
+    }
+
+    /// Starts a registry at [`REGISTRY`]; it is ready as soon as something listens.
+    pub fn start_registry(&self) {
+        fs::write(self.path("/run/registry.yml"), REGISTRY_CONFIGURATION).expect("writable");
+        let listens = "ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet .";
+        self.start("docker-registry serve /run/registry.yml", listens);
+    }
+
+    /// Fills the registry with an image from an OCI layout.
+    #[track_caller]
+    pub fn push(&self, layout: &Path, name: &str, reference: &str) {
+        let source = format!("oci:{}:{name}", layout.display());
+        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &source];
+        self.run(&[&push[..], &[&format!("docker://{reference}")]].concat());
+    }
+
+    /// Makes the image [`BUSYBOX`] out of the machine's, with an engine's `import`.
+    pub fn import_busybox(&self, engine: &str) {
+        let import = "
+            mkdir -p /run/busybox/bin
+            cp /bin/busybox /run/busybox/bin
+            /run/busybox/bin/busybox --install /run/busybox/bin
+            tar -C /run/busybox -c bin | $1 import - $2
+        ";
+        self.run(&["sh", STRICT, import, "sh", engine, BUSYBOX]);
+    }
+
+    /// Where a file of the sandbox can be found from outside.
+    pub fn path(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.keeper.id()).into()
     }
 
     /// `program` in the sandbox, found in the system's own folders alone, for a client has to match its daemon.
@@ -145,12 +215,41 @@ fn remove_cgroup(cgroup: &Path) -> Result<(), String> {
     for child in folders(cgroup) {
         remove_cgroup(&child)?;
     }
-    std::fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
+    fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
 }
 
 fn folders(parent: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// The image that [`Sandbox::import_busybox`] makes.
+pub const BUSYBOX: &str = "localhost/busybox";
+
+/// How many orphans [`make_orphans`] makes: half of them die before their parents, half after.
+pub const ORPHANS: usize = 2000;
+
+/// A script for a container that makes [`ORPHANS`], and ends when all of them are dead.
+pub fn make_orphans() -> String {
+    format!(
+        "i=0
+         while [ $i -lt {} ]; do
+             (sleep 0.01 &)
+             (: & exec sleep 0.001)
+             i=$((i + 1))
+         done
+         while ps -o args | grep -q '^sleep 0'; do sleep .1; done",
+        ORPHANS / 2
+    )
+}
+
+/// A script for a container that shows the states of all processes it sees.
+pub const STATES: &str = "cat /proc/[0-9]*/status 2> /dev/null | grep ^State: || true";
+
+/// How many zombies there are in what [`STATES`] shows.
+pub fn zombies(states: &str) -> usize {
+    assert!(states.contains("S (sleeping)"), "not even PID 1 in {states:?}");
+    states.lines().filter(|state| state.contains('Z')).count()
 }
 
 /// Makes the image with the tool, below `folder`, under the names given; returns the tar to load.

@@ -4,6 +4,7 @@
 // Each file in tests/ is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+use nix::libc;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use procfs::process::{ProcState, Process as ProcProcess, Status};
@@ -22,6 +23,8 @@ pub const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
 pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
 pub const ERROR: &str = "Error: infinite loop terminated\n";
 
+pub const TEXTS: [&str; 5] = [VERSION, WARNING, INTERRUPT, TERMINATED, ERROR];
+
 /// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,25 +39,27 @@ pub fn platform() -> String {
     std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
 }
 
-/// The emulator that runs the platform's programs here, if it takes one: QEMU's user mode.
-pub fn emulator() -> Option<&'static str> {
-    Some(match (&*platform(), std::env::consts::ARCH) {
+/// The words that run the platform's programs here, if it takes any: QEMU's user mode, with the oldest processor of the
+/// platform that it knows.
+pub fn emulator() -> Option<[&'static str; 3]> {
+    let (program, processor) = match (&*platform(), std::env::consts::ARCH) {
         ("linux/amd64", "x86_64")
         | ("linux/386", "x86_64")
         | ("linux/arm64", "aarch64")
         | ("linux/riscv64", "riscv64") => {
             return None;
         }
-        ("linux/amd64", _) => "qemu-x86_64-static",
-        ("linux/arm64", _) => "qemu-aarch64-static",
-        ("linux/arm/v7", _) => "qemu-arm-static",
-        ("linux/ppc64le", _) => "qemu-ppc64le-static",
-        ("linux/s390x", _) => "qemu-s390x-static",
-        ("linux/riscv64", _) => "qemu-riscv64-static",
-        ("linux/386", _) => "qemu-i386-static",
-        ("linux/loong64", _) => "qemu-loongarch64-static",
+        ("linux/amd64", _) => ("qemu-x86_64-static", "qemu64"),
+        ("linux/arm64", _) => ("qemu-aarch64-static", "cortex-a35"),
+        ("linux/arm/v7", _) => ("qemu-arm-static", "cortex-a8"),
+        ("linux/ppc64le", _) => ("qemu-ppc64le-static", "power8"),
+        ("linux/s390x", _) => ("qemu-s390x-static", "z900"),
+        ("linux/riscv64", _) => ("qemu-riscv64-static", "sifive-u54"),
+        ("linux/386", _) => ("qemu-i386-static", "pentium2"),
+        ("linux/loong64", _) => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
         (unknown, _) => panic!("PAUSE_PLATFORM is {unknown}, for which no emulator is known"),
-    })
+    };
+    Some([program, "-cpu", processor])
 }
 
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
@@ -83,15 +88,28 @@ fn build_shipped() -> PathBuf {
     }
 }
 
-/// The debug build, which behaves the same.
-pub fn debug() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_pause"))
+/// The tool, without a time from whoever runs the tests. What cargo would start is started directly, so that signals and
+/// variables meant for the tool do not reach the cargo before it.
+pub fn tool() -> Command {
+    static TOOL: LazyLock<String> = LazyLock::new(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package=xtask", "--message-format=json"]);
+        let output =
+            cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().expect("cargo runs");
+        assert!(output.status.success(), "{cargo:?} failed: {}", output.status);
+        let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+        let executable = |message: serde_json::Value| message["executable"].as_str().map(str::to_owned);
+        messages.flatten().find_map(executable).expect("cargo names the file")
+    });
+    let mut command = Command::new(&*TOOL);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
+    command
 }
 
 /// The words that run `program`: the shipped file may need an emulator, whatever else a test runs is this machine's.
 pub fn words(program: &Path) -> Vec<&OsStr> {
     let emulator = if program == shipped() { emulator() } else { None };
-    emulator.map(OsStr::new).into_iter().chain([program.as_os_str()]).collect()
+    emulator.into_iter().flatten().map(OsStr::new).chain([program.as_os_str()]).collect()
 }
 
 /// `program` as an ordinary process, its output kept.
@@ -125,7 +143,8 @@ fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
 }
 
-fn end(command: &Command, mut child: Child) -> Ended {
+/// Waits for a command that ends by itself.
+pub fn end(command: &Command, mut child: Child) -> Ended {
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().expect("waitable") {
@@ -276,6 +295,12 @@ impl Pause {
     }
 }
 
+/// Sends a signal by its number: nix has no names for real-time signals.
+pub fn send(pid: Pid, signal: i32) {
+    // SAFETY: kill(2) touches no memory of this process.
+    assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0, "signal {signal}");
+}
+
 impl Drop for Pause {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -290,16 +315,18 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32)
 }
 
-/// Whether a process has set all its dispositions and sleeps. Only `pause` ever sleeps with SIGCHLD ignored.
+/// Whether a process has set all its dispositions and sleeps.
 pub fn is_asleep(pid: Pid) -> bool {
-    let status = ProcProcess::new(pid.as_raw()).and_then(|process| process.status());
-    status.is_ok_and(|status| {
-        let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
-        status.state.starts_with('S')
-            && has(status.sigcgt, Signal::SIGINT)
-            && has(status.sigcgt, Signal::SIGTERM)
-            && has(status.sigign, Signal::SIGCHLD)
-    })
+    ProcProcess::new(pid.as_raw()).and_then(|process| process.status()).is_ok_and(|status| sleeps(&status))
+}
+
+/// The same of what the kernel says of a process. Only `pause` ever sleeps with SIGCHLD ignored.
+pub fn sleeps(status: &Status) -> bool {
+    let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
+    status.state.starts_with('S')
+        && has(status.sigcgt, Signal::SIGINT)
+        && has(status.sigcgt, Signal::SIGTERM)
+        && has(status.sigign, Signal::SIGCHLD)
 }
 
 /// The children of a process, dead or alive, as seen from here.
@@ -315,10 +342,16 @@ pub fn state(pid: Pid) -> Option<ProcState> {
 
 /// Waits until `condition` holds, and fails if it does not in time.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(PATIENCE, what, condition);
+}
+
+/// The same for what may take longer than what should be immediate.
+#[track_caller]
+pub fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

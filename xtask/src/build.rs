@@ -5,7 +5,7 @@ use crate::output::{self, StagedFile, uninterrupted};
 use crate::platform::{Platform, Selection};
 use crate::toolchain::{self, Way};
 use anyhow::{Context, Result, bail, ensure};
-use cargo_metadata::Message;
+use cargo_metadata::{Artifact, Message};
 use indicatif::ProgressBar;
 use std::env;
 use std::ffi::OsStr;
@@ -21,11 +21,20 @@ use std::path::{Path, PathBuf};
 pub struct Build {
     #[command(flatten)]
     selection: Selection,
+    /// Build what tests/kernels.rs runs as the first process of a virtual machine instead
+    #[arg(long)]
+    test_init: bool,
 }
 
 impl Build {
     pub fn run(self) -> Result<()> {
         let platforms = self.selection.platforms();
+        if self.test_init {
+            let ways = toolchain::ways(&platforms)?;
+            return platforms.iter().zip(&ways).try_for_each(|(platform, way)| {
+                output::print(&format!("{}\n", compile("pause-test-init", platform, way)?.linked.display()))
+            });
+        }
         let progress = output::progress(platforms.len())?;
         let programs = programs(&platforms, &progress)?;
         progress.finish_and_clear();
@@ -39,6 +48,17 @@ pub struct Program {
     pub platform: &'static Platform,
     pub path: PathBuf,
     pub bytes: Vec<u8>,
+    /// What the compiler calls itself.
+    pub compiler: String,
+    /// What came from a registry and was given to the compiler to be linked in.
+    pub crates: Vec<Crate>,
+}
+
+#[derive(Clone)]
+pub struct Crate {
+    pub name: String,
+    pub version: String,
+    pub manifest: PathBuf,
 }
 
 /// Where Cargo.toml is.
@@ -60,14 +80,14 @@ pub fn programs(platforms: &[&'static Platform], progress: &ProgressBar) -> Resu
 }
 
 fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
-    let linked = compile(platform, way)?;
+    let Compiled { linked, crates } = compile("pause", platform, way)?;
     let linked_bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let bytes = cut(linked_bytes, platform).with_context(|| format!("{} cannot be shipped", linked.display()))?;
     let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
     if !is_there(&path, &bytes) {
         uninterrupted(|| StagedFile::new(&path, &bytes, MODE)?.put())?;
     }
-    Ok(Program { platform, path, bytes })
+    Ok(Program { platform, path, bytes, compiler: way.compiler()?, crates })
 }
 
 const MODE: u32 = 0o755;
@@ -77,13 +97,17 @@ fn is_there(path: &Path, bytes: &[u8]) -> bool {
     mode.is_ok_and(|mode| mode == MODE) && fs::read(path).is_ok_and(|there| there == bytes)
 }
 
-/// Runs cargo and returns the path of the program it linked.
-fn compile(platform: &Platform, way: &Way) -> Result<PathBuf> {
+struct Compiled {
+    linked: PathBuf,
+    crates: Vec<Crate>,
+}
+
+fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
     let target = platform.target;
     let mut cargo = way.cargo(target)?;
     // Cargo looks for .cargo/config.toml from the folder it runs in upwards.
     cargo.current_dir(root()?);
-    cargo.args(["--quiet", "--locked", "--release", "--package=pause", "--bin=pause"]);
+    cargo.args(["--quiet", "--locked", "--release", "--package", package, "--bin", package]);
     cargo.arg("--message-format=json-render-diagnostics");
     for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
         cargo.env_remove(name);
@@ -91,14 +115,26 @@ fn compile(platform: &Platform, way: &Way) -> Result<PathBuf> {
     let output = cargo.output().with_context(|| format!("cannot run {:?}", cargo.get_program()))?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        bail!("cargo could not build pause for {target}: {}", output.status);
+        bail!("cargo could not build {package} for {target}: {}", output.status);
     }
-    Message::parse_stream(output.stdout.as_slice())
-        .find_map(|message| match message {
-            Ok(Message::CompilerArtifact(artifact)) => artifact.executable.map(PathBuf::from),
-            _ => None,
-        })
-        .with_context(|| format!("cargo built pause for {target} but did not name the file"))
+    let mut linked = None;
+    let mut crates = Vec::new();
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        let Message::CompilerArtifact(artifact) = message.context("cargo cannot be understood")? else { continue };
+        if artifact.target.is_lib() {
+            crates.extend(of_registry(&artifact));
+        }
+        linked = linked.or(artifact.executable.map(PathBuf::from));
+    }
+    let linked = linked.with_context(|| format!("cargo built {package} for {target} but did not name the file"))?;
+    Ok(Compiled { linked, crates })
+}
+
+/// Cargo's id of such a package ends with `#NAME@VERSION`.
+fn of_registry(artifact: &Artifact) -> Option<Crate> {
+    let id = artifact.package_id.repr.strip_prefix("registry+")?;
+    let (name, version) = id.rsplit_once('#')?.1.split_once('@')?;
+    Some(Crate { name: name.into(), version: version.into(), manifest: artifact.manifest_path.clone().into() })
 }
 
 /// The caller's variables that would build another program than .cargo/config.toml and Cargo.toml describe. The choice

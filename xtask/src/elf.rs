@@ -66,7 +66,9 @@ fn read<Header: FileHeader<Endian = Endianness>>(data: &[u8], is_64: bool) -> Re
     };
     for segment in file.elf_program_headers() {
         let flags = segment.p_flags(endian);
-        let file_end = segment.p_offset(endian).into() + segment.p_filesz(endian).into();
+        let file_end = segment.p_offset(endian).into().checked_add(segment.p_filesz(endian).into());
+        let file_end = file_end.filter(|&end| end <= data.len() as u64);
+        let file_end = file_end.context("damaged ELF file: a segment lies outside of it")?;
         match segment.p_type(endian) {
             elf::PT_LOAD => elf.loads.push(Load { flags, file_end }),
             elf::PT_INTERP => elf.interpreted = true,
@@ -78,7 +80,8 @@ fn read<Header: FileHeader<Endian = Endianness>>(data: &[u8], is_64: bool) -> Re
         let (flags, size) = (section.sh_flags(endian), section.sh_size(endian).into());
         let is_constant = flags.contains(elf::SHF_ALLOC) && !flags.contains(elf::SHF_WRITE);
         if section.sh_type(endian) == elf::SHT_PROGBITS && is_constant {
-            *if flags.contains(elf::SHF_EXECINSTR) { &mut elf.code } else { &mut elf.constants } += size;
+            let sum = if flags.contains(elf::SHF_EXECINSTR) { &mut elf.code } else { &mut elf.constants };
+            *sum = sum.checked_add(size).context("damaged ELF file: its sections are larger than any file")?;
         }
     }
     Ok(elf)

@@ -1,11 +1,14 @@
 //! `cargo xtask image`: from source to an image that any engine loads.
 
 use crate::build;
+use crate::distribution;
 use crate::oci;
 use crate::output::{self, StagedFile, StagedFolder, uninterrupted};
 use crate::platform::{Platform, Selection};
 use crate::reference::{self, Tag};
+use crate::sbom;
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
 use comfy_table::{CellAlignment, Table, presets};
 use oci_spec::distribution::Reference;
 use std::env;
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 /// Build the image: an OCI layout in a folder, and a tar that Docker, Podman and containerd load
 ///
+/// Beside the tar lies the bill of materials of the image (CycloneDX), named alike but for its end: .cdx.json.
 /// The same source gives the same bytes, whoever builds it, wherever and whenever. Times are recorded only if
 /// SOURCE_DATE_EPOCH is set.
 #[derive(clap::Args)]
@@ -26,6 +30,10 @@ pub struct Image {
     /// Tag of the image, such as 3.10, or a full reference, such as registry.k8s.io/pause:3.10; repeat it for several
     #[arg(long = "tag", value_name = "TAG", default_value = VERSION, value_parser = reference::parse_tag)]
     tags: Vec<Tag>,
+    /// Name the image as the nodes of this distribution ask for it, besides --tag, and print the command that loads it;
+    /// repeat it for several
+    #[arg(long = "for", value_name = "DISTRIBUTION", value_parser = PossibleValuesParser::new(distribution::names()))]
+    distributions: Vec<String>,
     /// Folder to write to: the layout is its subfolder `oci` [default: target/image of the project]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -39,6 +47,7 @@ pub struct Image {
 fn parse_file_name(text: &str) -> Result<String, String> {
     match text {
         "" | "." | ".." | LAYOUT => Err("not a name for a file beside the layout".into()),
+        _ if text.ends_with(SBOM) => Err(format!("what ends with {SBOM} is the bill of materials")),
         _ if text.contains('/') => Err("a file name, not a path; the folder is chosen with --output".into()),
         _ => Ok(text.to_owned()),
     }
@@ -46,6 +55,8 @@ fn parse_file_name(text: &str) -> Result<String, String> {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LAYOUT: &str = "oci";
+/// How the names of CycloneDX files end.
+const SBOM: &str = ".cdx.json";
 
 impl Image {
     pub fn run(self) -> Result<()> {
@@ -54,12 +65,16 @@ impl Image {
             Some(output) => std::path::absolute(&output).context("--output names no folder")?,
             None => build::root()?.join("target/image"),
         };
-        let (layout, archive) = (output.join(LAYOUT), output.join(self.archive));
+        let sbom = output.join(format!("{}{SBOM}", self.archive.trim_end_matches(".tar")));
+        let (layout, archive) = (output.join(LAYOUT), output.join(&self.archive));
+        let loads = self.distributions.iter().map(|name| distribution::named(name).load(&self.archive));
+        let loads: Vec<String> = loads.collect::<Result<_>>()?;
         // What can be wrong with the folder is better found before the work than after it.
         check_replaceable(&layout)?;
         fs::create_dir_all(&output).with_context(|| format!("cannot make the folder {}", output.display()))?;
         let mut references: Vec<String> = Vec::new();
-        for reference in self.tags.iter().map(|tag| tag.of(&self.name)) {
+        let asked_for = self.distributions.iter().flat_map(|name| distribution::named(name).images());
+        for reference in asked_for.map(str::to_owned).chain(self.tags.iter().map(|tag| tag.of(&self.name))) {
             if !references.contains(&reference) {
                 references.push(reference);
             }
@@ -68,16 +83,24 @@ impl Image {
         let image = build_image(&self.selection.platforms(), time)?;
         let files = image.layout(&references)?;
         let tar = image.archive(&references)?;
+        let materials = sbom::document(&image, time)?;
         uninterrupted(|| {
             let archive = StagedFile::new(&archive, &tar, 0o644)?;
             let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
+            let sbom = StagedFile::new(&sbom, &materials, 0o644)?;
             StagedFolder::new(&layout, files)?.put()?;
+            sbom.put()?;
             archive.put()
         })?;
 
         let mut report = table(&image).to_string();
-        report += &format!("\n\n{}\n\n{}\n{}\n\n", totals(&image), layout.display(), archive.display());
+        report += &format!("\n\n{}\n\n", totals(&image));
+        report.extend([&layout, &archive, &sbom].map(|path| format!("{}\n", path.display())));
+        report += "\n";
         report.extend(references.iter().map(|reference| format!("{reference}\n")));
+        for (name, load) in self.distributions.iter().zip(loads) {
+            report += &format!("\n{name} loads it with this command (more in deploy/{name}.md):\n{load}\n");
+        }
         output::print(&report)
     }
 }

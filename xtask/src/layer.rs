@@ -2,21 +2,30 @@
 
 use anyhow::{Context, Result};
 use std::num::NonZeroU64;
-use tar::{EntryType, Header};
+use tar::Header;
 use zopfli::{Format, Options};
+
+/// The path of the program in the image, which the entry point names from the root.
+pub const PROGRAM: &str = "pause";
+pub const MODE: u32 = 0o755;
 
 pub struct Layer {
     pub tar: Vec<u8>,
     pub gzip: Vec<u8>,
 }
 
+pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
+    let tar = tar(program, mtime)?;
+    let gzip = compress(&tar).context("cannot compress the layer")?;
+    Ok(Layer { tar, gzip })
+}
+
 /// The entry has the original header of V7 Unix, without the `ustar` fields (user and group by name, device numbers),
 /// all of which would be empty: 10 bytes less, compressed.
-pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
+pub fn tar(program: &[u8], mtime: u64) -> Result<Vec<u8>> {
     let mut header = Header::new_old();
-    header.set_path("pause")?;
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o755);
+    header.set_path(PROGRAM)?;
+    header.set_mode(MODE);
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(program.len() as u64);
@@ -24,16 +33,15 @@ pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
     header.set_cksum();
     let mut builder = tar::Builder::new(Vec::new());
     builder.append(&header, program)?;
-    let tar = builder.into_inner()?;
-    let gzip = compress(&tar).context("cannot compress the layer")?;
-    Ok(Layer { tar, gzip })
+    Ok(builder.into_inner()?)
 }
 
 /// Zopfli estimates, and searches at random from a fixed seed: a stream split into more blocks may end up longer. So a
 /// few searches are made, and the shortest result is kept. Searches ten times as long gain a byte.
 fn compress(tar: &[u8]) -> Result<Vec<u8>> {
     // A program of ordinary size takes seconds for each iteration and gains nothing a reader of the table would see.
-    let searches: &[(u64, u16)] = if tar.len() > 64 * 1024 { &[(1, 15)] } else { &[(60, 2), (15, 15)] };
+    let searches: &[(u64, u16)] =
+        if tar.len() > 64 * 1024 { &[(1, 15)] } else { &[(60, 1), (15, 2), (15, 15), (60, 15)] };
     let mut shortest: Option<Vec<u8>> = None;
     for &(iterations, maximum_block_splits) in searches {
         let iteration_count = NonZeroU64::new(iterations).context("no iteration")?;

@@ -1,26 +1,31 @@
-//! Builds the pause image and measures it: `cargo xtask --help`. One file per subcommand, and a few that more than
-//! one needs.
+//! Builds the pause image, measures it and verifies it: `cargo xtask --help`. One file per subcommand, and a few that
+//! more than one needs.
 
 mod bench;
 mod build;
+mod check;
 mod demo;
+mod distribution;
 mod elf;
 mod image;
 mod layer;
 mod oci;
 mod output;
 mod platform;
+mod reader;
 mod readme;
 mod reference;
+mod sbom;
 mod size;
 mod start;
 mod toolchain;
 mod trace;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Builds the pause image and measures it.
+/// Builds the pause image, measures it and verifies it.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct CommandLine {
@@ -35,6 +40,7 @@ enum Command {
     Demo(demo::Demo),
     Image(image::Image),
     Size(size::Size),
+    Verify(verify::Verify),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Image(image) => image.run(),
         Command::Size(size) => size.run(),
+        Command::Verify(verify) => verify.run(),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,12 +4,14 @@
 
 use crate::build::Program;
 use crate::layer;
+use crate::platform::Platform;
 use anyhow::{Context, Result};
 use oci_spec::image::{
-    ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, ImageConfigurationBuilder, ImageIndexBuilder,
-    ImageManifestBuilder, MediaType, OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder,
+    ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, ImageConfiguration, ImageConfigurationBuilder,
+    ImageIndex, ImageIndexBuilder, ImageManifest, ImageManifestBuilder, MediaType, OciLayout, OciLayoutBuilder, Os,
+    PlatformBuilder, RootFsBuilder,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
@@ -41,12 +43,12 @@ impl Blobs {
     }
 }
 
-fn sha256(content: &[u8]) -> Result<Digest> {
+pub fn sha256(content: &[u8]) -> Result<Digest> {
     let hash: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hash}").parse().context("not a digest")
 }
 
-fn path(descriptor: &Descriptor) -> String {
+pub fn path(descriptor: &Descriptor) -> String {
     format!("blobs/{}/{}", descriptor.digest().algorithm(), descriptor.digest().digest())
 }
 
@@ -59,8 +61,8 @@ impl Image {
             platforms.push(PlatformImage::new(program, time, &mut blobs)?);
             built();
         }
-        let manifests: Vec<_> = platforms.iter().map(PlatformImage::index_entry).collect::<Result<_>>()?;
-        let index = ImageIndexBuilder::default().schema_version(2u32).manifests(manifests).build()?;
+        let entries = platforms.iter().map(|part| index_entry(&part.manifest, part.program.platform));
+        let index = index(entries.collect::<Result<_>>()?)?;
         let index = blobs.add(MediaType::ImageIndex, serde_json::to_vec(&index)?)?;
         Ok(Self { platforms, index, blobs })
     }
@@ -72,7 +74,7 @@ impl Image {
 
     /// The files of an OCI layout in which the image has these references.
     pub fn layout(&self, references: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
-        let manifests: Vec<_> = references
+        let entries = references
             .iter()
             .map(|reference| {
                 let mut entry = self.index.clone();
@@ -83,12 +85,10 @@ impl Image {
                 entry
             })
             .collect();
-        let index = ImageIndexBuilder::default().schema_version(2u32).manifests(manifests).build()?;
-        let layout = OciLayoutBuilder::default().image_layout_version("1.0.0").build()?;
         let mut files = self.blobs.0.clone();
         // By way of a `Value`, which unlike a hash map of annotations has an order.
-        files.insert("index.json".into(), serde_json::to_vec(&serde_json::to_value(index)?)?);
-        files.insert("oci-layout".into(), serde_json::to_vec(&layout)?);
+        files.insert(INDEX.into(), serde_json::to_vec(&serde_json::to_value(index(entries)?)?)?);
+        files.insert(LAYOUT.into(), serde_json::to_vec(&layout()?)?);
         Ok(files)
     }
 
@@ -97,9 +97,8 @@ impl Image {
         let mut files = self.layout(references)?;
         // Its format knows nothing of platforms: the first one it is.
         let first = self.platforms.first().context("an image needs a platform")?;
-        let document =
-            json!([{ "Config": path(&first.config), "RepoTags": references, "Layers": [path(&first.layer)] }]);
-        files.insert("manifest.json".into(), serde_json::to_vec(&document)?);
+        let document = docker_document(&first.config, &first.layer, references);
+        files.insert(DOCKER_DOCUMENT.into(), serde_json::to_vec(&document)?);
         let mut builder = tar::Builder::new(Vec::new());
         for (name, content) in files {
             let mut header = tar::Header::new_ustar();
@@ -115,45 +114,70 @@ impl Image {
     }
 }
 
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// The files of a layout that are no blobs, and what Docker reads.
+pub const LAYOUT: &str = "oci-layout";
+pub const INDEX: &str = "index.json";
+pub const DOCKER_DOCUMENT: &str = "manifest.json";
 
 impl PlatformImage {
     fn new(program: Program, time: Option<Duration>, blobs: &mut Blobs) -> Result<Self> {
         let platform = program.platform;
         let layer = layer::layer(&program.bytes, time.unwrap_or_default().as_secs())?;
-        let rootfs = RootFsBuilder::default().typ("layers").diff_ids([sha256(&layer.tar)?.to_string()]).build()?;
-        let mut config = ImageConfigurationBuilder::default()
-            .architecture(platform.architecture.clone())
-            .os(Os::Linux)
-            .config(execution()?)
-            .rootfs(rootfs);
-        if let Some(variant) = platform.variant {
-            config = config.variant(variant);
-        }
-        if let Some(time) = time {
-            config = config.created(humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + time).to_string());
-        }
-        let config = blobs.add(MediaType::ImageConfig, serde_json::to_vec(&config.build()?)?)?;
+        let config = configuration(platform, sha256(&layer.tar)?, time.map(date))?;
+        let config = blobs.add(MediaType::ImageConfig, serde_json::to_vec(&config)?)?;
         let layer = blobs.add(MediaType::ImageLayerGzip, layer.gzip)?;
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(2u32)
-            .config(config.clone())
-            .layers([layer.clone()])
-            .build()?;
+        let manifest = manifest(config.clone(), layer.clone())?;
         let manifest = blobs.add(MediaType::ImageManifest, serde_json::to_vec(&manifest)?)?;
         Ok(Self { program, layer, config, manifest })
     }
+}
 
-    fn index_entry(&self) -> Result<Descriptor> {
-        let mut platform =
-            PlatformBuilder::default().architecture(self.program.platform.architecture.clone()).os(Os::Linux);
-        if let Some(variant) = self.program.platform.variant {
-            platform = platform.variant(variant);
-        }
-        let mut entry = self.manifest.clone();
-        entry.set_platform(Some(platform.build()?));
-        Ok(entry)
+pub fn layout() -> Result<OciLayout> {
+    Ok(OciLayoutBuilder::default().image_layout_version("1.0.0").build()?)
+}
+
+pub fn index(entries: Vec<Descriptor>) -> Result<ImageIndex> {
+    Ok(ImageIndexBuilder::default().schema_version(2u32).manifests(entries).build()?)
+}
+
+pub fn index_entry(manifest: &Descriptor, platform: &Platform) -> Result<Descriptor> {
+    let mut named = PlatformBuilder::default().architecture(platform.architecture.clone()).os(Os::Linux);
+    if let Some(variant) = platform.variant {
+        named = named.variant(variant);
     }
+    let mut entry = manifest.clone();
+    entry.set_platform(Some(named.build()?));
+    Ok(entry)
+}
+
+pub fn manifest(config: Descriptor, layer: Descriptor) -> Result<ImageManifest> {
+    Ok(ImageManifestBuilder::default().schema_version(2u32).config(config).layers([layer]).build()?)
+}
+
+pub fn configuration(platform: &Platform, diff_id: Digest, created: Option<String>) -> Result<ImageConfiguration> {
+    let rootfs = RootFsBuilder::default().typ("layers").diff_ids([diff_id.to_string()]).build()?;
+    let mut config = ImageConfigurationBuilder::default()
+        .architecture(platform.architecture.clone())
+        .os(Os::Linux)
+        .config(execution()?)
+        .rootfs(rootfs);
+    if let Some(variant) = platform.variant {
+        config = config.variant(variant);
+    }
+    if let Some(created) = created {
+        config = config.created(created);
+    }
+    Ok(config.build()?)
+}
+
+pub fn docker_document(config: &Descriptor, layer: &Descriptor, references: &[String]) -> Value {
+    json!([{ "Config": path(config), "RepoTags": references, "Layers": [path(layer)] }])
+}
+
+pub fn date(time: Duration) -> String {
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + time).to_string()
 }
 
 /// The user is upstream's: nobody's, and no name that a file in the image would have to resolve.

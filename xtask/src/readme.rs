@@ -5,6 +5,7 @@ use crate::build;
 use crate::output::{StagedFile, uninterrupted};
 use anyhow::{Context, Result, bail};
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -17,14 +18,9 @@ pub struct Part {
 
 impl Part {
     pub fn new(name: &str, content: &str) -> Result<Self> {
-        let path = build::root()?.join("README.md");
-        let there = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
-        let around = there.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-        let Some((before, after)) = around else {
-            bail!("{} has no lines {} and {end}, between which the table belongs", path.display(), begin.trim_end());
-        };
-        let wanted = format!("{before}{begin}{}\n{end}{after}", content.trim_end());
+        let (path, there, range) = find(name)?;
+        let mut wanted = there.clone();
+        wanted.replace_range(range, &format!("{}\n", content.trim_end()));
         Ok(Self { path, there, wanted })
     }
 
@@ -42,4 +38,23 @@ impl Part {
         let mode = fs::metadata(&self.path)?.permissions().mode();
         uninterrupted(|| StagedFile::new(&self.path, self.wanted.as_bytes(), mode)?.put())
     }
+}
+
+/// What is there now.
+pub fn read(name: &str) -> Result<String> {
+    let (_, there, range) = find(name)?;
+    Ok(there[range].to_owned())
+}
+
+/// README.md's path, all that is in it, and where in it the part is.
+fn find(name: &str) -> Result<(PathBuf, String, Range<usize>)> {
+    let path = build::root()?.join("README.md");
+    let there = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
+    let start = there.find(&begin).map(|at| at + begin.len());
+    let range = start.and_then(|start| Some(start..start + there[start..].find(&end)?));
+    let range = range.with_context(|| {
+        format!("{} has no lines {} and {end}, between which the table belongs", path.display(), begin.trim_end())
+    })?;
+    Ok((path, there, range))
 }

@@ -49,7 +49,7 @@ impl Size {
         let progress = ProgressBar::new_spinner();
         progress.enable_steady_tick(Duration::from_millis(100));
         let mut columns = Vec::new();
-        for Program { platform, path, bytes } in build::programs(&self.selection.platforms(), &progress)? {
+        for Program { platform, path, bytes, .. } in build::programs(&self.selection.platforms(), &progress)? {
             let title = format!("pause, {platform}");
             progress.set_message(title.clone());
             columns.push(Column::new(title, &path, &bytes, &Elf::parse(&bytes)?)?);

@@ -5,7 +5,7 @@ use crate::platform::Platform;
 use anyhow::{Context, Result, bail, ensure};
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How one target is built.
@@ -49,6 +49,11 @@ pub fn ways(platforms: &[&'static Platform]) -> Result<Vec<Way>> {
 }
 
 impl Way {
+    /// What the compiler calls itself.
+    pub fn compiler(&self) -> Result<String> {
+        self.toolchain.print(["--version"])
+    }
+
     /// The start of a cargo command that builds for the target and links with nothing in between.
     pub fn cargo(&self, target: &str) -> Result<Command> {
         let linker = self.linker.to_str().with_context(|| format!("{} is not UTF-8", self.linker.display()))?;
@@ -98,7 +103,7 @@ impl Toolchain {
 
     /// Where rustup's `rust-src` puts the source, and Debian's package links to it.
     fn has_source(&self) -> Result<bool> {
-        Ok(self.print(["--print=sysroot"])?.join("lib/rustlib/src/rust/library/core").is_dir())
+        Ok(Path::new(&self.print(["--print=sysroot"])?).join("lib/rustlib/src/rust/library/core").is_dir())
     }
 
     fn has_core(&self, target: &str) -> Result<bool> {
@@ -108,16 +113,16 @@ impl Toolchain {
         Ok(names.any(|name| name.starts_with("libcore-") && name.ends_with(".rlib")))
     }
 
-    /// Asks the compiler for a path.
-    fn print<const N: usize>(&self, arguments: [&str; N]) -> Result<PathBuf> {
+    /// Asks the compiler for something that it prints in a line.
+    fn print<const N: usize>(&self, arguments: [&str; N]) -> Result<String> {
         let mut rustc = Command::new(&self.rustc);
         let output = rustc.args(arguments).output();
         let output = output.with_context(|| format!("cannot run {}", self.rustc.display()))?;
         if !output.status.success() {
             bail!("{rustc:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
         }
-        let path = String::from_utf8(output.stdout).with_context(|| format!("{rustc:?} prints what is not UTF-8"))?;
-        Ok(path.trim_end().into())
+        let line = String::from_utf8(output.stdout).with_context(|| format!("{rustc:?} prints what is not UTF-8"))?;
+        Ok(line.trim_end().into())
     }
 }
 
@@ -129,7 +134,7 @@ pub fn host_linker() -> Result<PathBuf> {
 /// The linker Rust brings, else Debian's. Both link the same bytes; older ones cannot leave out section headers.
 fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
     let for_host = toolchain.print(["--print=target-libdir"])?;
-    let own = for_host.with_file_name("bin").join("rust-lld");
+    let own = Path::new(&for_host).with_file_name("bin").join("rust-lld");
     let search = env::var_os("PATH").unwrap_or_default();
     let in_path = |name: &str| env::split_paths(&search).map(|folder| folder.join(name)).find(|path| path.is_file());
     let found = if own.is_file() { Some(own.clone()) } else { ["ld.lld-22", "ld.lld"].into_iter().find_map(in_path) };

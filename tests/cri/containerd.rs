@@ -1,0 +1,260 @@
+//! The image does its job on nodes with containerd, asked over the CRI as the kubelet asks: with containerd 1 and 2, each
+//! with runc and with crun.
+
+#[path = "../debian/mod.rs"]
+mod debian;
+#[path = "../engines/mod.rs"]
+mod engines;
+mod node;
+#[path = "../support/mod.rs"]
+mod support;
+
+use k8s_cri::v1::security_profile::ProfileType;
+use k8s_cri::v1::{Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile};
+use node::pod::Pod;
+use node::{Containerd, Kind, Node, PAUSE, SERVE, Traces};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Makes each of the functions a test on every kind of node.
+macro_rules! on_every_node {
+    ($($promise:ident,)*) => {
+        $(
+            mod $promise {
+                use super::*;
+
+                on_every_node!(@test $promise, containerd_1_with_runc, Containerd::V1, "runc");
+                on_every_node!(@test $promise, containerd_1_with_crun, Containerd::V1, "crun");
+                on_every_node!(@test $promise, containerd_2_with_runc, Containerd::V2, "runc");
+                on_every_node!(@test $promise, containerd_2_with_crun, Containerd::V2, "crun");
+            }
+        )*
+    };
+    (@test $promise:ident, $name:ident, $containerd:expr, $runtime:literal) => {
+        #[test]
+        #[ignore = "needs root and containers: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+        fn $name() {
+            super::$promise(Kind { containerd: $containerd, runtime: $runtime });
+        }
+    };
+}
+
+on_every_node!(
+    runs_the_image_imported_from_its_archive,
+    runs_the_image_pulled_from_a_registry,
+    stops_and_is_removed_without_a_trace,
+    containers_share_localhost_and_keep_the_address,
+    containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
+    containers_that_share_no_processes_see_none,
+    a_pod_may_use_the_namespaces_of_the_node,
+    killed_it_is_not_ready_and_another_takes_over,
+    sleeps_under_the_runtimes_seccomp_profile,
+    sleeps_under_a_seccomp_profile_of_the_node,
+    ends_under_a_seccomp_profile_that_denies_it_to_sleep,
+    is_confined_by_default,
+    runs_as_the_pods_user,
+    a_hundred_run_at_once,
+);
+
+fn runs_the_image_imported_from_its_archive(kind: Kind) {
+    let node = Node::new(kind);
+    let version = node.containerd_version();
+    let expected = if kind.containerd == Containerd::V1 { "1." } else { "2." };
+    assert!(version.trim_start_matches('v').starts_with(expected), "containerd {version}");
+    let pod = node.run(|_| {});
+    assert!(pod.is_ready());
+    pod.runs_the_shipped_file();
+    assert!(is_pinned_if_the_node_pins(&node, PAUSE));
+}
+
+fn runs_the_image_pulled_from_a_registry(kind: Kind) {
+    let (node, name) = Node::with_registry(kind);
+    assert_eq!(node.image(&name), None, "the image is there before it is pulled");
+    let pod = node.run(|_| {});
+    pod.runs_the_shipped_file();
+    assert_eq!(node.image(&name).expect("the image was pulled").repo_tags, [&*name]);
+    assert!(is_pinned_if_the_node_pins(&node, &name));
+}
+
+/// Pinned, the kubelet does not remove an image to save space. containerd 1.6.20 pins none.
+fn is_pinned_if_the_node_pins(node: &Node, name: &str) -> bool {
+    node.image(name).expect("the image is there").pinned == (node.kind.containerd == Containerd::V2)
+}
+
+fn stops_and_is_removed_without_a_trace(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|_| {});
+    pod.sleeps();
+    let process = pod.proc();
+    assert_eq!(node.traces(), Traces { pods: 1, processes: 1, addresses: 1, interfaces: 1 });
+    pod.stop();
+    assert!(!pod.is_ready());
+    assert!(!process.exists(), "the process is still there");
+    pod.remove();
+    assert_eq!(node.traces(), Traces::default());
+    assert!(node.image(PAUSE).is_some(), "the image is gone");
+}
+
+fn containers_share_localhost_and_keep_the_address(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|_| {});
+    let (server, client) = (pod.start("server", &SERVE), pod.start("client", &["sleep", "1000"]));
+    assert_eq!(client.wget("localhost"), "hello");
+    let address = pod.address();
+    server.remove();
+    assert_eq!(client.sh("wget -q -O - http://localhost:8080 || true"), "", "what a removed server serves");
+    assert_eq!(pod.address(), address, "the Pod's address while the server is gone");
+    pod.start("server", &SERVE);
+    assert_eq!(pod.address(), address, "the Pod's address with another server");
+    assert_eq!(client.wget(&address), "hello");
+}
+
+fn containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|context| namespaces(context).set_pid(NamespaceMode::Pod));
+    let containers = ["one", "two"].map(|name| pod.start(name, &["sleep", "1000"]));
+    for container in &containers {
+        assert_eq!(container.sh("cat /proc/1/cmdline"), "/pause\0");
+        container.sh(&engines::make_orphans());
+    }
+    assert_eq!(engines::zombies(&containers[0].sh(engines::STATES)), 0, "zombies in the Pod");
+}
+
+fn containers_that_share_no_processes_see_none(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|context| namespaces(context).set_pid(NamespaceMode::Container));
+    let container = pod.start("container", &["sleep", "1000"]);
+    assert_eq!(container.sh("cat /proc/1/cmdline"), "sleep\x001000\0");
+    assert_eq!(container.sh("pidof pause || true"), "");
+    for kind in ["net", "ipc", "uts"] {
+        let joined = container.sh(&format!("readlink /proc/self/ns/{kind}"));
+        assert_eq!(Path::new(joined.trim_end()), pod.namespace(kind), "the container's namespace");
+        assert_ne!(pod.namespace(kind), node.namespace(kind), "the node's namespace");
+    }
+}
+
+fn a_pod_may_use_the_namespaces_of_the_node(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|context| {
+        for set in [NamespaceOption::set_network, NamespaceOption::set_pid, NamespaceOption::set_ipc] {
+            set(namespaces(context), NamespaceMode::Node);
+        }
+    });
+    pod.runs_the_shipped_file();
+    for kind in ["net", "pid", "ipc"] {
+        assert_eq!(pod.namespace(kind), node.namespace(kind), "the sandbox's namespace and the node's");
+    }
+    let container = pod.start("container", &["sleep", "1000"]);
+    assert_ne!(container.sh("cat /proc/1/cmdline"), "/pause\0");
+    assert_eq!(container.sh(&format!("cat /proc/{}/cmdline", pod.pid())), "/pause\0");
+    assert!(pod.is_ready());
+    let process = pod.proc();
+    pod.stop();
+    assert!(!process.exists(), "the process is still there");
+}
+
+fn namespaces(context: &mut LinuxSandboxSecurityContext) -> &mut NamespaceOption {
+    context.namespace_options.get_or_insert_default()
+}
+
+fn killed_it_is_not_ready_and_another_takes_over(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|_| {});
+    node.sandbox.run(&["kill", "-KILL", &pod.pid().to_string()]);
+    support::eventually("the killed sandbox to be not ready", || !pod.is_ready());
+    // As the kubelet does it.
+    pod.stop();
+    let another = node.run(|_| {});
+    another.runs_the_shipped_file();
+    assert_ne!(another.id, pod.id);
+    pod.remove();
+    assert!(another.is_ready());
+    assert_eq!(node.traces(), Traces { pods: 1, processes: 1, addresses: 1, interfaces: 1 });
+}
+
+/// What the kernel says of a process that has a filter.
+const FILTERED: Option<u32> = Some(2);
+
+fn sleeps_under_the_runtimes_seccomp_profile(kind: Kind) {
+    let node = Node::new(kind);
+    let unconfined = node.run(|_| {});
+    assert_eq!(unconfined.sleeps().seccomp, Some(0));
+    let pod = node.run(|context| {
+        context.seccomp =
+            Some(SecurityProfile { profile_type: ProfileType::RuntimeDefault.into(), ..Default::default() });
+    });
+    assert_eq!(pod.sleeps().seccomp, FILTERED);
+    assert!(pod.is_ready());
+}
+
+fn sleeps_under_a_seccomp_profile_of_the_node(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = run_with_profile(&node, PROFILE);
+    assert_eq!(pod.sleeps().seccomp, FILTERED);
+    assert!(pod.is_ready());
+}
+
+fn ends_under_a_seccomp_profile_that_denies_it_to_sleep(kind: Kind) {
+    let node = Node::new(kind);
+    let denying = PROFILE.replace("\"pause\",", "").replace("\"ppoll\",", "");
+    assert_ne!(denying, PROFILE);
+    let pod = run_with_profile(&node, &denying);
+    support::eventually("the sandbox to be not ready", || !pod.is_ready());
+}
+
+/// The project's own, for pause and for what the runtimes do between the filter and pause.
+const PROFILE: &str = include_str!("../../deploy/seccomp.json");
+
+fn run_with_profile<'a>(node: &'a Node, profile: &str) -> Pod<'a> {
+    let path = "/run/seccomp.json";
+    fs::write(node.sandbox.path(path), profile).expect("writable");
+    node.run(|context| {
+        let profile_type = ProfileType::Localhost.into();
+        context.seccomp = Some(SecurityProfile { profile_type, localhost_ref: path.into() });
+    })
+}
+
+fn is_confined_by_default(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|_| {});
+    let status = pod.sleeps();
+    assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (65535, 65535, 65535, 65535));
+    confined(&pod);
+}
+
+#[track_caller]
+fn confined(pod: &Pod) {
+    let status = pod.sleeps();
+    assert_eq!(status.nonewprivs, Some(1), "whether it may gain privileges");
+    assert_eq!((status.capprm, status.capeff), (0, 0), "capabilities");
+    let mounts = pod.process().mountinfo().expect("readable");
+    let root = mounts.into_iter().find(|mount| mount.mount_point == Path::new("/")).expect("a root");
+    assert!(root.mount_options.contains_key("ro"), "the root can be written to: {:?}", root.mount_options);
+}
+
+fn runs_as_the_pods_user(kind: Kind) {
+    let node = Node::new(kind);
+    let pod = node.run(|context| {
+        context.run_as_user = Some(Int64Value { value: 1000 });
+        context.run_as_group = Some(Int64Value { value: 2000 });
+        context.readonly_rootfs = true;
+    });
+    let status = pod.sleeps();
+    assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (1000, 1000, 2000, 2000));
+    confined(&pod);
+}
+
+fn a_hundred_run_at_once(kind: Kind) {
+    const HUNDRED: usize = 100;
+    let node = Node::new(kind);
+    let pods = node.run_at_once(HUNDRED);
+    pods.iter().for_each(Pod::runs_the_shipped_file);
+    assert!(pods.iter().all(Pod::is_ready));
+    let addresses: BTreeSet<String> = pods.iter().map(Pod::address).collect();
+    assert_eq!(addresses.len(), HUNDRED, "different addresses");
+    let all = Traces { pods: HUNDRED, processes: HUNDRED, addresses: HUNDRED, interfaces: HUNDRED };
+    assert_eq!(node.traces(), all);
+    node.remove_at_once(pods);
+    assert_eq!(node.traces(), Traces::default());
+}

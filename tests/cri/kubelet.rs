@@ -1,0 +1,129 @@
+//! A kubelet runs a static Pod on the image, with containerd 1 and runc: what it asks of pause over the Pod's life.
+
+#[path = "../debian/mod.rs"]
+mod debian;
+#[path = "../engines/mod.rs"]
+mod engines;
+mod node;
+#[path = "../support/mod.rs"]
+mod support;
+
+use node::pod::{Container, Pod};
+use node::{BUSYBOX, Containerd, Kind, Node, SERVE, Traces};
+use serde_json::json;
+use std::time::Duration;
+
+/// How long the kubelet may take. It looks for sandboxes to remove once a minute.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const ONE: Traces = Traces { pods: 1, processes: 1, addresses: 1, interfaces: 1 };
+
+#[test]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+fn a_static_pod_comes_up() {
+    let node = node();
+    let pod = start_pod(&node);
+    pod.runs_the_shipped_file();
+    let client = running(&pod, "client");
+    assert_eq!(client.sh("cat /proc/1/cmdline"), "/pause\0");
+    assert_eq!(client.wget("localhost"), "hello");
+    assert_eq!(client.wget(&pod.address()), "hello");
+    assert_eq!(node.traces(), ONE);
+    // It has changed what it was shown in the place of the machine's setting.
+    assert_eq!(node.sandbox.run(&["cat", "/run/sys/kernel/panic"]), "10");
+}
+
+#[test]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+fn it_keeps_its_address_when_a_container_restarts() {
+    let node = node();
+    let pod = start_pod(&node);
+    let (server, client) = (running(&pod, "server"), running(&pod, "client"));
+    assert_eq!(client.wget("localhost"), "hello");
+    let address = pod.address();
+    client.sh("kill -KILL $(pidof httpd)");
+    eventually("another server", || pod.container("server").is_some_and(|another| another.id != server.id));
+    assert_eq!(client.wget(&address), "hello");
+    assert_eq!(pod.address(), address);
+    pod.runs_the_shipped_file();
+    assert_eq!(node.traces(), ONE);
+}
+
+#[test]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+fn it_gets_a_new_sandbox_when_pause_is_killed() {
+    let node = node();
+    let pod = start_pod(&node);
+    node.sandbox.run(&["kill", "-KILL", &pod.pid().to_string()]);
+    eventually("another sandbox", || node.pods().first().is_some_and(|newest| newest.id != pod.id));
+    let another = node.pods().remove(0);
+    another.runs_the_shipped_file();
+    assert!(another.is_ready() && !pod.is_ready());
+    running(&another, "server");
+    assert_eq!(running(&another, "client").wget("localhost"), "hello");
+    assert_eq!(node.traces(), Traces { pods: 2, ..ONE });
+}
+
+#[test]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+fn it_goes_away_without_a_trace() {
+    let node = node();
+    let pod = start_pod(&node);
+    let process = pod.proc();
+    node.set_manifest(None);
+    eventually("pause to end", || !process.exists());
+    eventually("the sandbox to be removed", || node.pods().is_empty());
+    assert_eq!(node.traces(), Traces::default());
+    let cgroups = format!("*{}/kubepods/*/pod*", node.sandbox.cgroup);
+    eventually("its cgroups to be removed", || {
+        node.sandbox.run(&["find", "/sys/fs/cgroup", "-path", &cgroups]).is_empty()
+    });
+}
+
+fn node() -> Node {
+    let node = Node::new(Kind { containerd: Containerd::V1, runtime: "runc" });
+    node.start_kubelet();
+    node
+}
+
+/// Has the kubelet start the Pod, and waits until its containers run.
+fn start_pod(node: &Node) -> Pod<'_> {
+    node.set_manifest(Some(&manifest()));
+    eventually("a sandbox", || !node.pods().is_empty());
+    let pod = node.pods().remove(0);
+    running(&pod, "server");
+    running(&pod, "client");
+    pod
+}
+
+fn manifest() -> String {
+    let container = |name, command: &[&str]| json!({ "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command });
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "pod", "namespace": "default" },
+        "spec": {
+            "shareProcessNamespace": true,
+            // The client does not heed SIGTERM.
+            "terminationGracePeriodSeconds": 1,
+            "containers": [container("server", &SERVE), container("client", &["sleep", "1000"])],
+        },
+    });
+    pod.to_string()
+}
+
+/// Waits for a container.
+#[track_caller]
+fn running<'a>(pod: &'a Pod, name: &str) -> Container<'a> {
+    let mut container = None;
+    eventually(&format!("the container {name} to run"), || {
+        container = pod.container(name);
+        container.is_some()
+    });
+    container.expect("seen")
+}
+
+#[track_caller]
+fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    support::within(PATIENCE, what, condition);
+}

@@ -1,0 +1,333 @@
+//! A node: containerd with its network in a machine within the machine, and the kubelet's side of the CRI, by which
+//! the tests run Pods on it. What fails shows containerd's log.
+
+// Each file in tests/cri is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+mod busybox;
+mod kubelet;
+mod newer;
+pub mod pod;
+
+use crate::engines::{self, Sandbox};
+use k8s_cri::v1::image_service_client::ImageServiceClient;
+use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
+use k8s_cri::v1::*;
+use pod::Pod;
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::runtime;
+use tokio::task::JoinSet;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+
+/// What `cargo xtask image` names the image.
+pub const PAUSE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
+pub const BUSYBOX: &str = "localhost/busybox:latest";
+
+/// How long a call may take. It only bounds how long a failure takes to be seen.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Containerd {
+    /// Debian 12's.
+    V1,
+    /// Debian unstable's, with the runc and crun of there.
+    V2,
+}
+
+/// A kind of node: which containerd, and whether with runc or crun.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub containerd: Containerd,
+    pub runtime: &'static str,
+}
+
+impl Containerd {
+    /// What makes a node use the image, as operators are told.
+    fn deployed(self) -> &'static str {
+        let version = match self {
+            Self::V1 => "version = 2\n",
+            Self::V2 => "version = 3\n",
+        };
+        let page = include_str!("../../../deploy/containerd.md");
+        let mut blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let configuration = blocks.find(|block| block.starts_with(version));
+        configuration.unwrap_or_else(|| panic!("deploy/containerd.md has no configuration of {version}"))
+    }
+
+    /// What this machine takes beside it: crun besides runc, and no score below containerd's own, for which it may not
+    /// have the capability.
+    fn configuration(self) -> &'static str {
+        match self {
+            Self::V1 => {
+                "
+  restrict_oom_score_adj = true
+[plugins.'io.containerd.grpc.v1.cri'.cni]
+  bin_dir = '/usr/lib/cni'
+[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]
+  runtime_type = 'io.containerd.runc.v2'
+[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.crun]
+  runtime_type = 'io.containerd.runc.v2'
+[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.crun.options]
+  BinaryName = '/usr/bin/crun'
+"
+            }
+            Self::V2 => {
+                "
+[plugins.'io.containerd.cri.v1.runtime']
+  restrict_oom_score_adj = true
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.crun]
+  runtime_type = 'io.containerd.runc.v2'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.crun.options]
+  BinaryName = '/usr/bin/crun'
+"
+            }
+        }
+    }
+}
+
+/// Pods get addresses of 10.88.0.0/16 on a bridge. Of the networks configured the one whose file comes first is taken.
+const NETWORK: &str = r#"{
+    "cniVersion": "0.4.0",
+    "name": "pods",
+    "plugins": [{
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": true,
+        "ipam": { "type": "host-local", "dataDir": "/run/addresses", "ranges": [[{ "subnet": "10.88.0.0/16" }]] }
+    }]
+}"#;
+
+/// Images lie in /run, because overlays, in which they are unpacked, cannot lie on one another.
+const DAEMON: &str =
+    "containerd --log-level warn --config /run/containerd.toml --root /run/images --state /run/containerd";
+
+/// The image, as the archive and as the layout, which the tests share: it is the same every time.
+static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cri");
+    engines::image(&folder, &[]);
+    folder
+});
+
+pub struct Node {
+    pub sandbox: Sandbox,
+    pub kind: Kind,
+    runtime_services: RuntimeServiceClient<Channel>,
+    image_services: ImageServiceClient<Channel>,
+    calls: runtime::Runtime,
+    pods: Cell<u32>,
+    folder: TempDir,
+}
+
+impl Node {
+    /// A node with the image imported from its archive.
+    pub fn new(kind: Kind) -> Self {
+        let node = Self::empty(kind, PAUSE);
+        node.import(&IMAGE.join("pause.tar"));
+        node
+    }
+
+    /// A node with a registry that has the image, under a name that leads there.
+    pub fn with_registry(kind: Kind) -> (Self, String) {
+        let name = format!("{}/pause:{}", engines::REGISTRY, env!("CARGO_PKG_VERSION"));
+        let node = Self::empty(kind, &name);
+        node.sandbox.start_registry();
+        node.sandbox.push(&IMAGE.join("oci"), PAUSE, &name);
+        (node, name)
+    }
+
+    /// A node with an image for containers alone.
+    fn empty(kind: Kind, sandbox_image: &str) -> Self {
+        let sandbox = Sandbox::new();
+        if kind.containerd == Containerd::V2 {
+            newer::lay_over(&sandbox);
+        }
+        let deployed = kind.containerd.deployed();
+        assert!(deployed.contains(PAUSE), "{PAUSE} is not in {deployed}");
+        let configuration = deployed.replace(PAUSE, sandbox_image) + kind.containerd.configuration();
+        fs::write(sandbox.path("/run/containerd.toml"), configuration).expect("writable");
+        fs::create_dir_all(sandbox.path("/etc/cni/net.d")).expect("writable");
+        fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), NETWORK).expect("writable");
+        sandbox.start(DAEMON, "ctr version");
+
+        let calls = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let socket = sandbox.path("/run/containerd/containerd.sock");
+        let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).expect("an address");
+        let channel = calls.block_on(endpoint.timeout(PATIENCE).connect()).expect("containerd listens");
+        let node = Self {
+            sandbox,
+            kind,
+            runtime_services: RuntimeServiceClient::new(channel.clone()),
+            image_services: ImageServiceClient::new(channel),
+            calls,
+            pods: Cell::new(0),
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        let busybox = node.folder.path().join("busybox.tar");
+        busybox::write_image(&busybox, BUSYBOX);
+        node.import(&busybox);
+        node
+    }
+
+    fn import(&self, archive: &Path) {
+        // The folder of the archive may be hidden in the sandbox.
+        fs::copy(archive, self.sandbox.path("/run/image.tar")).expect("readable");
+        self.sandbox.run(&["ctr", "--namespace=k8s.io", "images", "import", "/run/image.tar"]);
+    }
+
+    pub fn containerd_version(&self) -> String {
+        self.wait(self.services().version(VersionRequest::default())).runtime_version
+    }
+
+    fn services(&self) -> RuntimeServiceClient<Channel> {
+        self.runtime_services.clone()
+    }
+
+    /// What a call returns, which has to succeed.
+    #[track_caller]
+    fn wait<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> T {
+        self.calls.block_on(call).unwrap_or_else(|status| panic!("{status:?}")).into_inner()
+    }
+
+    /// Runs a Pod's sandbox as the kubelet would, but for what `adjust` changes.
+    #[track_caller]
+    pub fn run(&self, adjust: impl FnOnce(&mut LinuxSandboxSecurityContext)) -> Pod<'_> {
+        let config = self.pod_config(adjust);
+        let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: self.kind.runtime.into() };
+        let id = self.wait(self.services().run_pod_sandbox(run)).pod_sandbox_id;
+        Pod { node: self, config, id }
+    }
+
+    /// Runs so many sandboxes at once.
+    #[track_caller]
+    pub fn run_at_once(&self, count: usize) -> Vec<Pod<'_>> {
+        let configs: Vec<_> = (0..count).map(|_| self.pod_config(|_| {})).collect();
+        let ids = self.at_once(configs.iter().map(|config| {
+            let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: self.kind.runtime.into() };
+            let mut services = self.services();
+            async move { services.run_pod_sandbox(run).await }
+        }));
+        let pods = configs.into_iter().zip(ids);
+        pods.map(|(config, response)| Pod { node: self, config, id: response.pod_sandbox_id }).collect()
+    }
+
+    /// Stops and removes Pods at once.
+    #[track_caller]
+    pub fn remove_at_once(&self, pods: Vec<Pod>) {
+        self.at_once(pods.iter().map(|pod| {
+            let (id, mut services) = (pod.id.clone(), self.services());
+            async move {
+                services.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await?;
+                services.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: id }).await
+            }
+        }));
+    }
+
+    /// What all the calls return, in their order.
+    #[track_caller]
+    fn at_once<T: Send + 'static>(
+        &self,
+        calls: impl Iterator<Item = impl Future<Output = Result<Response<T>, Status>> + Send + 'static>,
+    ) -> Vec<T> {
+        let results = self.calls.block_on(async {
+            let mut set = JoinSet::new();
+            for (number, call) in calls.enumerate() {
+                set.spawn(async move { (number, call.await) });
+            }
+            set.join_all().await
+        });
+        let mut responses: Vec<_> = results
+            .into_iter()
+            .map(|(number, result)| (number, result.unwrap_or_else(|status| panic!("{status:?}")).into_inner()))
+            .collect();
+        responses.sort_by_key(|(number, _)| *number);
+        responses.into_iter().map(|(_, response)| response).collect()
+    }
+
+    fn pod_config(&self, adjust: impl FnOnce(&mut LinuxSandboxSecurityContext)) -> PodSandboxConfig {
+        let number = self.pods.replace(self.pods.get() + 1);
+        let name = format!("pod-{number}");
+        // By default containers see no process of each other's.
+        let namespaces = NamespaceOption { pid: NamespaceMode::Container.into(), ..Default::default() };
+        let mut context = LinuxSandboxSecurityContext { namespace_options: Some(namespaces), ..Default::default() };
+        adjust(&mut context);
+        // On the node's network a Pod has the node's name.
+        let network = context.namespace_options.as_ref().map(NamespaceOption::network);
+        let hostname = if network == Some(NamespaceMode::Node) { String::new() } else { name.clone() };
+        PodSandboxConfig {
+            metadata: Some(PodSandboxMetadata { uid: name.clone(), namespace: "default".into(), attempt: 0, name }),
+            hostname,
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: self.sandbox.cgroup.clone(),
+                security_context: Some(context),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    /// The Pods whose sandboxes containerd knows of, newest first.
+    #[track_caller]
+    pub fn pods(&self) -> Vec<Pod<'_>> {
+        let mut items = self.wait(self.services().list_pod_sandbox(ListPodSandboxRequest::default())).items;
+        items.sort_by_key(|item| Reverse(item.created_at));
+        items.into_iter().map(|item| Pod { node: self, config: PodSandboxConfig::default(), id: item.id }).collect()
+    }
+
+    /// What there is of Pods on the node.
+    #[track_caller]
+    pub fn traces(&self) -> Traces {
+        let count = |script: &str| self.sandbox.run(&["sh", "-euc", script]).lines().count();
+        Traces {
+            pods: self.pods().len(),
+            processes: count("pgrep -x pause || true"),
+            addresses: count("find /run/addresses -name '10.*'"),
+            interfaces: count("ip -o link show master cni0"),
+        }
+    }
+
+    /// What containerd knows of an image.
+    #[track_caller]
+    pub fn image(&self, name: &str) -> Option<Image> {
+        let image = Some(ImageSpec { image: name.into(), ..Default::default() });
+        let mut services = self.image_services.clone();
+        self.wait(services.image_status(ImageStatusRequest { image, verbose: false })).image
+    }
+
+    /// A namespace of the node itself, such as `net`.
+    pub fn namespace(&self, kind: &str) -> PathBuf {
+        // The first process of the sandbox, which engines see as PID 1.
+        fs::read_link(self.sandbox.path(&format!("/proc/1/ns/{kind}"))).expect("readable")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for daemon in ["containerd", "kubelet"] {
+                let log = fs::read(self.sandbox.path(&format!("/run/{daemon}.log"))).unwrap_or_default();
+                eprintln!("the log of {daemon}:\n{}", String::from_utf8_lossy(&log));
+            }
+        }
+    }
+}
+
+/// The command of a container that says hello.
+pub const SERVE: [&str; 3] =
+    ["sh", "-c", "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www"];
+
+/// How many sandboxes containerd knows of, how many of their processes run, how many addresses they hold, and how many
+/// of their interfaces there are.
+#[derive(Debug, Default, PartialEq)]
+pub struct Traces {
+    pub pods: usize,
+    pub processes: usize,
+    pub addresses: usize,
+    pub interfaces: usize,
+}

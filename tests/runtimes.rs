@@ -1,0 +1,211 @@
+//! runc and crun alone, without an engine: under the project's own seccomp profile pause starts, reaps and ends as
+//! anywhere else, whether what the profile does not list kills or fails.
+
+mod engines;
+mod profile;
+mod support;
+
+use engines::Sandbox;
+use nix::sys::signal::Signal::SIGSYS;
+use oci_spec::runtime::LinuxSeccompAction::{self, ScmpActErrno, ScmpActKillProcess};
+use oci_spec::runtime::{
+    LinuxBuilder, LinuxNamespaceType, LinuxSeccomp, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    get_default_mounts, get_default_namespaces,
+};
+use procfs::FromRead;
+use procfs::process::Status;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use support::{ERROR, Ended, TERMINATED, WARNING, eventually};
+use tempfile::TempDir;
+
+#[test]
+#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+fn the_first_process_reaps_and_ends_in_order() {
+    every_way(|node, way| {
+        let container = node.start(&way);
+        let pid = container.pid();
+        assert_eq!(container.status().nspid.expect("Linux 4.1").last(), Some(&1));
+
+        // What a container does that joins the Pod's PID namespace, with a /proc of its own.
+        let join = ["nsenter", "--target", &pid, "--pid", "unshare", "--mount", "--mount-proc", "sh", "-euc"];
+        node.sandbox.run(&[&join[..], &[&engines::make_orphans()]].concat());
+        let states = node.sandbox.run(&[&join[..], &[engines::STATES]].concat());
+        assert_eq!(engines::zombies(&states), 0, "zombies in the Pod");
+
+        container.terminated().exited(0, "", TERMINATED);
+    });
+}
+
+#[test]
+#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
+    every_way(|node, way| {
+        let container = node.start(&Way { has_own_pids: false, ..way });
+        container.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+    });
+}
+
+/// Were the filter not in force, the tests above would pass as well.
+#[test]
+#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+fn what_the_profile_does_not_list_kills_or_fails() {
+    every_way(|node, way| {
+        let ended = node.run(&Way { unlisted: Some("pause"), ..way });
+        if way.default_action == ScmpActErrno {
+            ended.exited(42, "", ERROR);
+        } else {
+            ended.exited(128 + SIGSYS as i32, "", "");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+fn a_program_for_another_platform_is_told_of() {
+    every_way(|node, way| {
+        fs::write(node.program(), "no program").expect("writable");
+        let ended = node.run(&way);
+        let says_why = ended.stderr.to_lowercase().contains("exec format error");
+        assert!(!ended.status.success() && says_why, "expected a failure that says why, but\n{ended}");
+    });
+}
+
+/// How a container is run.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    runtime: &'static str,
+    default_action: LinuxSeccompAction,
+    /// Without it the runtimes load the filter earlier, and make more calls under it.
+    no_new_privileges: bool,
+    has_own_pids: bool,
+    /// A system call that is taken off the profile's lists.
+    unlisted: Option<&'static str>,
+}
+
+fn every_way(test: impl Fn(&Node, Way)) {
+    for runtime in ["crun", "runc"] {
+        for default_action in [ScmpActKillProcess, ScmpActErrno] {
+            for no_new_privileges in [true, false] {
+                let way = Way { runtime, default_action, no_new_privileges, has_own_pids: true, unlisted: None };
+                println!("{way:?}");
+                test(&Node::new(), way);
+            }
+        }
+    }
+}
+
+/// A machine with a bundle: the folder of a container's configuration and its root file system.
+struct Node {
+    sandbox: Sandbox,
+    bundle: TempDir,
+}
+
+const ID: &str = "pause";
+
+impl Node {
+    fn new() -> Self {
+        let node = Self { sandbox: Sandbox::new(), bundle: tempfile::tempdir().expect("a folder") };
+        fs::create_dir(node.bundle.path().join("rootfs")).expect("writable");
+        fs::copy(support::shipped(), node.program()).expect("writable");
+        node
+    }
+
+    fn program(&self) -> PathBuf {
+        self.bundle.path().join("rootfs/pause")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.bundle.path().join("pid")
+    }
+
+    fn specification(&self, way: &Way) -> Spec {
+        // As containerd reads the file: a profile of the runtime's own format, for the machine's architecture.
+        let mut profile: LinuxSeccomp = serde_json::from_str(&profile::text()).expect("a profile");
+        profile.set_default_action(way.default_action);
+        let mut syscalls = profile.syscalls().clone().expect("system calls");
+        for group in &mut syscalls {
+            let listed = group.names().iter().filter(|name| Some(name.as_str()) != way.unlisted);
+            group.set_names(listed.cloned().collect());
+        }
+        profile.set_syscalls(Some(syscalls));
+
+        let mut namespaces = get_default_namespaces();
+        namespaces.retain(|namespace| way.has_own_pids || namespace.typ() != LinuxNamespaceType::Pid);
+        let mut mounts = get_default_mounts();
+        mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
+        // The user of the image, and what containerd makes of a sandbox.
+        let user = UserBuilder::default().uid(65535u32).gid(65535u32).build().expect("whole");
+        let process = ProcessBuilder::default().args(["/pause".to_owned()]).cwd("/").user(user);
+        let process = process.no_new_privileges(way.no_new_privileges).build().expect("whole");
+        let linux = LinuxBuilder::default().namespaces(namespaces).seccomp(profile);
+        let linux = linux.cgroups_path(format!("{}/{ID}", self.sandbox.cgroup)).build().expect("whole");
+        let root = RootBuilder::default().path("rootfs").readonly(true).build().expect("whole");
+        let builder = SpecBuilder::default().root(root).process(process).mounts(mounts).hostname(ID).linux(linux);
+        builder.build().expect("whole")
+    }
+
+    fn command(&self, way: &Way) -> Command {
+        self.specification(way).save(self.bundle.path().join("config.json")).expect("writable");
+        let mut command = self.sandbox.command(way.runtime);
+        command.arg("run").arg("--bundle").arg(self.bundle.path()).arg("--pid-file").arg(self.pid_file()).arg(ID);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a container that ends by itself.
+    fn run(&self, way: &Way) -> Ended {
+        support::finish(self.command(way))
+    }
+
+    /// Starts a container, and waits until pause sleeps in it.
+    #[track_caller]
+    fn start(&self, way: &Way) -> Container<'_> {
+        let mut command = self.command(way);
+        let run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut container = Container { node: self, runtime: way.runtime, command, run };
+        eventually("pause to sleep", || container.has_ended() || container.is_asleep());
+        if container.has_ended() {
+            panic!("pause should sleep, but\n{}", support::end(&container.command, container.run));
+        }
+        container
+    }
+}
+
+/// A container that runs, and its runtime, which waits for it.
+struct Container<'a> {
+    node: &'a Node,
+    runtime: &'static str,
+    command: Command,
+    run: Child,
+}
+
+impl Container<'_> {
+    /// The PID of pause, as the sandbox sees it.
+    fn pid(&self) -> String {
+        fs::read_to_string(self.node.pid_file()).unwrap_or_default()
+    }
+
+    fn proc_status(&self) -> PathBuf {
+        self.node.sandbox.path(&format!("/proc/{}/status", self.pid()))
+    }
+
+    fn status(&self) -> Status {
+        Status::from_file(self.proc_status()).expect("pause lives")
+    }
+
+    fn is_asleep(&self) -> bool {
+        Path::exists(&self.node.pid_file())
+            && Status::from_file(self.proc_status()).is_ok_and(|status| support::sleeps(&status))
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.run.try_wait().expect("waitable").is_some()
+    }
+
+    fn terminated(self) -> Ended {
+        self.node.sandbox.run(&[self.runtime, "kill", ID, "TERM"]);
+        support::end(&self.command, self.run)
+    }
+}

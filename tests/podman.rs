@@ -5,6 +5,8 @@ mod engines;
 mod support;
 
 use engines::{BUSYBOX, ORPHANS, Sandbox};
+use std::fs;
+use std::process::Command;
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
 
@@ -54,6 +56,68 @@ fn a_first_process_that_is_no_pause_leaves_zombies_and_is_killed() {
     node.make_orphans(&["client"]);
     assert_eq!(node.zombies(), ORPHANS, "zombies in the Pod");
     assert_eq!(node.status_when_stopped(), "137");
+}
+
+/// As on a node where containers.conf names the image and Pods come from manifests.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test podman -- --ignored"]
+fn holds_the_pod_of_a_kubernetes_manifest() {
+    let _cgroup = CgroupOfPods;
+    let node = Node::new();
+    fs::create_dir_all(node.sandbox.path("/etc/containers/containers.conf.d")).expect("writable");
+    let configuration = format!("[engine]\ninfra_image = \"{IMAGE}\"\ninfra_command = \"/pause\"\n");
+    fs::write(node.sandbox.path("/etc/containers/containers.conf.d/pause.conf"), configuration).expect("writable");
+    fs::write(node.sandbox.path("/run/pod.yaml"), manifest()).expect("writable");
+    node.podman(&["play", "kube", "/run/pod.yaml"]);
+
+    let infra = node.podman(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
+    assert_eq!(node.inspect(&infra, ".ImageName"), IMAGE, "the infra container's image");
+    for container in ["pod-server", "pod-client"] {
+        assert_eq!(node.sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
+    }
+    assert_eq!(
+        node.namespaces("pod-client"),
+        node.namespaces("pod-server"),
+        "the client's namespaces and the server's"
+    );
+    let served = node.sh("pod-client", "until wget -q -O - http://localhost:8080; do sleep 0.1; done");
+    assert_eq!(served, "hello");
+    node.sh("pod-client", &engines::make_orphans());
+    assert_eq!(engines::zombies(&node.sh("pod-client", engines::STATES)), 0, "zombies in the Pod");
+
+    node.podman(&["pod", "stop", "--time=1", "pod"]);
+    assert_eq!(node.inspect(&infra, ".State.ExitCode"), "0");
+    node.podman(&["play", "kube", "--down", "/run/pod.yaml"]);
+}
+
+/// The cgroup that Podman makes for all Pods of manifests, which cannot name another, and leaves there. Dropped, it and
+/// what is in it are removed, except where processes are.
+struct CgroupOfPods;
+
+impl Drop for CgroupOfPods {
+    fn drop(&mut self) {
+        let mut find = Command::new("find");
+        find.args(["/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*/libpod_parent*", "-exec", "rmdir", "{}", ";"]);
+        find.status().expect("find runs");
+    }
+}
+
+fn manifest() -> String {
+    let container = |name: &str, command: &[&str]| {
+        // Of an image that names no PATH Podman gives a container of a manifest none either.
+        let path = serde_json::json!({ "name": "PATH", "value": "/bin" });
+        serde_json::json!({
+            "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command, "env": [path]
+        })
+    };
+    let containers = [container("server", &["sh", "-c", SERVER]), container("client", &["sleep", "1000"])];
+    let pod = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "pod" },
+        "spec": { "shareProcessNamespace": true, "containers": containers }
+    });
+    pod.to_string()
 }
 
 #[test]

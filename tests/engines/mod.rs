@@ -42,10 +42,24 @@ const SET_UP: &str = r#"
     rm -f /etc/resolv.conf
     touch /etc/resolv.conf
     ip link set lo up
-    # Without CAP_SYS_RESOURCE limits cannot be raised to what Podman would ask for.
+    # Without CAP_SYS_RESOURCE limits cannot be raised to what Podman would ask for, and for containers of a manifest it
+    # does so whatever is configured: crun is not told.
+    cat > /run/crun-without-limits << 'end'
+#!/bin/sh
+last=
+for word; do
+    case $last in
+        --bundle) sed -i 's/"rlimits":\[[^]]*\]/"rlimits":[]/' "$word/config.json" ;;
+        --process) sed -i 's/"rlimits":\[[^]]*\]/"rlimits":[]/' "$word" ;;
+    esac
+    last=$word
+done
+exec crun "$@"
+end
+    chmod 755 /run/crun-without-limits
     mkdir -p /etc/containers
-    echo '[containers]
-default_ulimits = ["nofile=1024:20000", "nproc=4096:4096"]' > /etc/containers/containers.conf
+    echo '[engine.runtimes]
+crun = ["/run/crun-without-limits"]' > /etc/containers/containers.conf
     cat
     exit
 "#;

@@ -7,6 +7,7 @@ use crate::toolchain::{self, Way};
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{Artifact, Message};
 use indicatif::ProgressBar;
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -54,7 +55,7 @@ pub struct Program {
     pub crates: Vec<Crate>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Crate {
     pub name: String,
     pub version: String,
@@ -118,7 +119,8 @@ fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
         bail!("cargo could not build {package} for {target}: {}", output.status);
     }
     let mut linked = None;
-    let mut crates = Vec::new();
+    // Cargo tells of them in the order in which they are ready.
+    let mut crates = BTreeSet::new();
     for message in Message::parse_stream(output.stdout.as_slice()) {
         let Message::CompilerArtifact(artifact) = message.context("cargo cannot be understood")? else { continue };
         if artifact.target.is_lib() {
@@ -127,7 +129,7 @@ fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
         linked = linked.or(artifact.executable.map(PathBuf::from));
     }
     let linked = linked.with_context(|| format!("cargo built {package} for {target} but did not name the file"))?;
-    Ok(Compiled { linked, crates })
+    Ok(Compiled { linked, crates: crates.into_iter().collect() })
 }
 
 /// Cargo's id of such a package ends with `#NAME@VERSION`.

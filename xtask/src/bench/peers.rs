@@ -26,7 +26,9 @@ impl Subject {
         let path = fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let arguments = arguments.iter().map(|argument| argument.to_string()).collect();
-        Ok(Self { name: name.to_owned(), program: Program { platform, path, bytes }, arguments })
+        // Nobody asks what built a peer.
+        let program = Program { platform, path, bytes, compiler: "unknown".into(), crates: Vec::new() };
+        Ok(Self { name: name.to_owned(), program, arguments })
     }
 
     pub fn command(&self) -> Result<Command> {

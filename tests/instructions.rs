@@ -28,7 +28,7 @@ fn the_texts_stand_behind_the_code_and_nothing_else_does() {
         let length_before = start > 0 && usize::from(rest[start - 1]) == text.len();
         rest.drain(start - length_before as usize..start + text.len());
     }
-    // Padding, and on ppc64le the reserved doubleword its ABI finds data from.
+    // Padding.
     assert!(rest.len() < 16, "{} bytes behind the code are no text: {rest:x?}", rest.len());
 }
 

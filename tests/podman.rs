@@ -6,7 +6,6 @@ mod support;
 
 use engines::{BUSYBOX, ORPHANS, Sandbox};
 use std::fs;
-use std::process::Command;
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
 
@@ -90,15 +89,12 @@ fn holds_the_pod_of_a_kubernetes_manifest() {
     node.podman(&["play", "kube", "--down", "/run/pod.yaml"]);
 }
 
-/// The cgroup that Podman makes for all Pods of manifests, which cannot name another, and leaves there. Dropped, it and
-/// what is in it are removed, except where processes are.
+/// The cgroup that Podman makes for all Pods of manifests, which cannot name another, and leaves there.
 struct CgroupOfPods;
 
 impl Drop for CgroupOfPods {
     fn drop(&mut self) {
-        let mut find = Command::new("find");
-        find.args(["/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*/libpod_parent*", "-exec", "rmdir", "{}", ";"]);
-        find.status().expect("find runs");
+        engines::remove_cgroups("libpod_parent");
     }
 }
 

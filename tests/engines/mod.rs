@@ -207,10 +207,15 @@ impl Drop for Sandbox {
         // PID 1 ends when this end of its pipe closes, and `unshare` when everything in the PID namespace has.
         drop(self.keeper.stdin.take());
         self.keeper.wait().ok();
-        for hierarchy in hierarchies() {
-            let result = remove_cgroup(&hierarchy.join(&self.cgroup[1..]));
-            assert!(result.is_ok() || std::thread::panicking(), "{result:?}");
-        }
+        remove_cgroups(&self.cgroup[1..]);
+    }
+}
+
+/// Removes a cgroup and all below it, in every hierarchy.
+pub fn remove_cgroups(name: &str) {
+    for hierarchy in hierarchies() {
+        let result = remove_cgroup(&hierarchy.join(name));
+        assert!(result.is_ok() || std::thread::panicking(), "{result:?}");
     }
 }
 

@@ -55,19 +55,16 @@ impl Cgroup {
         Ok(Inside(self))
     }
 
-    /// The bytes charged to the group. The usage itself has to be added up, for the kernel charges up to 64 pages a CPU
-    /// in advance.
-    pub fn charge(&self) -> Result<u64> {
-        let stat = read(&self.folder.join("memory.stat"))?;
-        let field = |name: &str| -> Result<u64> {
-            let value = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            Ok(value.with_context(|| format!("no {name} in memory.stat"))?.parse()?)
-        };
+    /// The bytes of kernel memory charged to the group: stacks, page tables and objects.
+    pub fn kernel_memory(&self) -> Result<u64> {
         if self.is_v2 {
-            return Ok(field("anon")? + field("file")? + field("kernel")?);
+            // The kernel adds up what each CPU counted every two seconds (FLUSH_TIME in mm/memcontrol.c).
+            sleep(Duration::from_millis(2_500));
+            let stat = read(&self.folder.join("memory.stat"))?;
+            let kernel = stat.lines().find_map(|line| line.strip_prefix("kernel "));
+            return Ok(kernel.context("no kernel in memory.stat")?.parse()?);
         }
-        let kernel: u64 = read(&self.folder.join("memory.kmem.usage_in_bytes"))?.trim().parse()?;
-        Ok(field("rss")? + field("cache")? + kernel)
+        Ok(read(&self.folder.join("memory.kmem.usage_in_bytes"))?.trim().parse()?)
     }
 
     /// The smallest share of CPU time there is.

@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 /// Started before any is counted.
 const BEFORE: usize = 10;
+/// With fewer, what the machine has less is mostly other business of the kernel.
+const ENOUGH: usize = 500;
+/// Into how many parts a step is divided, for the spread of what is charged.
+const PARTS: usize = 10;
 
 pub fn measure(name: &str, command: &Command, counts: &[usize]) -> Result<Density> {
     let namespaces =
@@ -20,13 +24,12 @@ pub fn measure(name: &str, command: &Command, counts: &[usize]) -> Result<Densit
     let mut density = Density { name: name.to_owned(), steps: Vec::new(), stopped: None };
     let cgroup = Cgroup::new("memory")?;
     let mut sandboxes = Sandboxes::default();
-    let inside = cgroup.enter()?;
-    sandboxes.start(command, namespaces, BEFORE)?;
+    sandboxes.start(command, namespaces, BEFORE, &cgroup)?;
     for &count in counts {
         let more = count + BEFORE - sandboxes.0.len();
-        let (charged, available_before) = (cgroup.charge()? as f64, available()?);
+        let available_before = available()?;
         if let Some(last) = density.steps.last() {
-            let needed = last.charged_bytes.max(last.used_bytes) * more as f64;
+            let needed = last.used_bytes.unwrap_or_default().max(last.charged_bytes.median) * more as f64;
             // Some is left for everybody else.
             if needed > available_before * 0.8 {
                 let mib = |bytes: f64| bytes / f64::from(1 << 20);
@@ -38,23 +41,30 @@ pub fn measure(name: &str, command: &Command, counts: &[usize]) -> Result<Densit
                 break;
             }
         }
-        let times = match sandboxes.start(command, namespaces, more) {
-            Ok(times) => times,
+        let mut start = || -> Result<Step> {
+            let (mut charged, mut times) = (Vec::new(), Vec::new());
+            for part in 0..PARTS {
+                let some = more * (part + 1) / PARTS - more * part / PARTS;
+                let started = sandboxes.start(command, namespaces, some, &cgroup)?;
+                charged.push(started.charged);
+                times.extend(started.times.iter().map(|time| time.as_secs_f64() * 1e6));
+            }
+            Ok(Step {
+                sandboxes: count,
+                charged_bytes: Spread::of(charged),
+                used_bytes: if more < ENOUGH { None } else { Some((available_before - available()?) / more as f64) },
+                start_microseconds: Spread::of(times),
+            })
+        };
+        match start() {
+            Ok(step) => density.steps.push(step),
             Err(error) if !density.steps.is_empty() => {
                 density.stopped = Some(format!("at {} sandboxes: {error:#}", sandboxes.0.len()));
                 break;
             }
             Err(error) => return Err(error),
-        };
-        let each = |bytes: f64| bytes / more as f64;
-        density.steps.push(Step {
-            sandboxes: count,
-            charged_bytes: each(cgroup.charge()? as f64 - charged),
-            used_bytes: each(available_before - available()?),
-            start_microseconds: Spread::of(times.iter().map(|time| time.as_secs_f64() * 1e6).collect()),
-        });
+        }
     }
-    drop(inside);
     drop(sandboxes);
     wait_for_the_kernel(available_at_first)?;
     Ok(density)

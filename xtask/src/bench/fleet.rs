@@ -3,9 +3,8 @@
 
 use super::peers::{C_GLIBC, OURS};
 use super::results::{Results, Row};
-use super::table::circumstances;
+use super::table::{circumstances, with_header};
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanBytes;
 
 struct Fleet {
@@ -23,16 +22,16 @@ const FLEETS: [Fleet; 4] = [
 
 pub fn page(results: &Results) -> Result<String> {
     let (ours, theirs) = (results.row(OURS)?, results.row(C_GLIBC)?);
-    let mut inputs = new_table(["", OURS, C_GLIBC]);
+    let mut inputs = with_header(["", OURS, C_GLIBC]);
     let input: [(&str, fn(&Row) -> f64); 3] = [
         ("one node pulls, B", |row| row.pulled_bytes as f64),
-        ("memory charged for each sandbox, B", |row| row.memory.charged),
+        ("memory charged for each sandbox, B", |row| row.memory.charged.median),
         ("exec to asleep, µs", |row| row.exec_to_asleep.microseconds.median),
     ];
     for (name, value) in input {
         inputs.add_row([name.to_owned(), format!("{:.0}", value(ours)), format!("{:.0}", value(theirs))]);
     }
-    let mut products = new_table(["", "program", "bytes pulled", "memory", "CPU time to start all"]);
+    let mut products = with_header(["", "program", "bytes pulled", "memory", "CPU time to start all"]);
     for fleet in FLEETS {
         for row in [ours, theirs] {
             let (nodes, pods) = (fleet.nodes as f64, (fleet.nodes * fleet.pods) as f64);
@@ -40,7 +39,7 @@ pub fn page(results: &Results) -> Result<String> {
                 fleet.name.to_owned(),
                 row.name.clone(),
                 bytes(nodes * row.pulled_bytes as f64),
-                bytes(pods * row.memory.charged),
+                bytes(pods * row.memory.charged.median),
                 seconds(pods * row.exec_to_asleep.microseconds.median / 1e6),
             ]);
         }
@@ -55,15 +54,6 @@ pub fn page(results: &Results) -> Result<String> {
          and its time from exec to asleep once. What else a Pod costs is the same with either.\n\n{products}\n",
         circumstances(results),
     ))
-}
-
-fn new_table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 fn bytes(bytes: f64) -> String {

@@ -1,4 +1,4 @@
-//! What a sandbox keeps of the machine's memory while it sleeps, as an average of many.
+//! What a sandbox keeps of the machine's memory while it sleeps, beside the floor: A B A B, a batch of each at a time.
 
 use super::cgroup::Cgroup;
 use super::results::{Memory, Spread};
@@ -10,67 +10,116 @@ use procfs::process::{MMapPath, Process};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Started before it is counted: the first ones find tables and lists of the kernel too small.
-const BEFORE: usize = 50;
+/// How many are started between two looks at what is charged. The kernel keeps a few stacks of the dead for the next
+/// to come, and exec aligns stacks and mappings at random: both average out.
+const BATCH: usize = 50;
 
-pub fn measure(command: &Command, instances: usize) -> Result<Memory> {
+pub fn beside(floor: &Command, command: &Command, batches: usize) -> Result<Memory> {
     let cgroup = Cgroup::new("memory")?;
-    let mut before = Sandboxes::default();
-    let inside = cgroup.enter()?;
-    before.start(command, CloneFlags::CLONE_NEWPID, BEFORE)?;
-    let charged_before = cgroup.charge()?;
-    let mut counted = Sandboxes::default();
-    counted.start(command, CloneFlags::CLONE_NEWPID, instances)?;
-    let charged = cgroup.charge()?;
-    drop(inside);
+    let (mut floors, mut sandboxes) = (Sandboxes::default(), Sandboxes::default());
+    // Not counted: the first ones find tables and lists of the kernel too small.
+    floors.start(floor, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?;
+    sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?;
+    let (mut charged, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..batches {
+        let floor = floors.start(floor, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?.charged;
+        let own = sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?.charged;
+        ensure!(floor > 0.0 && own > 0.0, "the charge fell as sandboxes were started");
+        charged.push(own);
+        ratios.push(own / floor);
+    }
 
-    let [mut files, mut stack, mut other, mut proportional] = [0; 4];
+    let mut sum = Mapped::default();
     let mut page_tables = Vec::new();
-    for sandbox in &counted.0 {
+    for sandbox in &sandboxes.0 {
         let process = Process::new(sandbox.0.as_raw())?;
         let tables = process.status()?.vmpte.context("the kernel does not tell the size of page tables")?;
         page_tables.push((tables * 1024) as f64);
-        for map in process.smaps()? {
-            let bytes = |field| map.extension.map.get(field).copied().unwrap_or_default();
-            proportional += bytes("Pss");
-            *match map.pathname {
-                MMapPath::Path(_) => &mut files,
-                MMapPath::Stack => &mut stack,
-                _ => &mut other,
-            } += bytes("Rss");
-        }
+        sum.add(&process)?;
     }
-    let average = |sum: u64| sum as f64 / instances as f64;
+    let average = |sum: u64| sum as f64 / sandboxes.0.len() as f64;
     Ok(Memory {
-        instances,
-        charged: average(charged.checked_sub(charged_before).context("the charge fell as sandboxes were started")?),
-        resident: average(files + stack + other),
-        resident_files: average(files),
-        resident_stack: average(stack),
-        resident_other: average(other),
-        proportional: average(proportional),
+        batches,
+        batch: BATCH,
+        charged: Spread::of(charged),
+        ratio: Spread::of(ratios),
+        resident: average(sum.files + sum.stack + sum.other),
+        resident_files: average(sum.files),
+        resident_stack: average(sum.stack),
+        resident_other: average(sum.other),
+        proportional: average(sum.proportional),
         page_tables: Spread::of(page_tables),
     })
+}
+
+/// Bytes of processes, by what they are mapped from.
+#[derive(Default)]
+struct Mapped {
+    files: u64,
+    stack: u64,
+    other: u64,
+    proportional: u64,
+    anonymous: u64,
+}
+
+impl Mapped {
+    fn add(&mut self, process: &Process) -> Result<()> {
+        for map in process.smaps()? {
+            let bytes = |field| map.extension.map.get(field).copied().unwrap_or_default();
+            self.proportional += bytes("Pss");
+            self.anonymous += bytes("Anonymous");
+            *match map.pathname {
+                MMapPath::Path(_) => &mut self.files,
+                MMapPath::Stack => &mut self.stack,
+                _ => &mut self.other,
+            } += bytes("Rss");
+        }
+        Ok(())
+    }
 }
 
 /// Programs that run until this goes out of scope.
 #[derive(Default)]
 pub struct Sandboxes(pub Vec<RunningProcess>);
 
+/// What it took to start some.
+pub struct Started {
+    /// Bytes of one, as an average: the kernel's memory that their cgroup is charged, and their anonymous pages. These
+    /// are counted page by page, for the cgroup's own count of them lags behind. Pages of the file are charged to
+    /// whoever reads it first, once.
+    pub charged: f64,
+    /// How long each took.
+    pub times: Vec<Duration>,
+}
+
 impl Sandboxes {
-    /// Starts some and waits until the last one sleeps; returns how long each start took.
-    pub fn start(&mut self, command: &Command, namespaces: CloneFlags, count: usize) -> Result<Vec<Duration>> {
+    /// Starts some in the cgroup and waits until the last one sleeps.
+    pub fn start(
+        &mut self,
+        command: &Command,
+        namespaces: CloneFlags,
+        count: usize,
+        cgroup: &Cgroup,
+    ) -> Result<Started> {
         let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | namespaces;
+        let before = cgroup.kernel_memory()? as f64;
         let mut times = Vec::new();
+        let inside = cgroup.enter()?;
         for _ in 0..count {
             let start = Instant::now();
             self.0.push(command.start(flags, || Ok(()))?);
             times.push(start.elapsed());
         }
-        for sandbox in &self.0[self.0.len() - count..] {
-            asleep(sandbox)?;
+        // What it takes to look at them is not charged to them.
+        drop(inside);
+        let started = &self.0[self.0.len() - count..];
+        started.iter().try_for_each(asleep)?;
+        let kernel = cgroup.kernel_memory()? as f64 - before;
+        let mut sum = Mapped::default();
+        for sandbox in started {
+            sum.add(&Process::new(sandbox.0.as_raw())?)?;
         }
-        Ok(times)
+        Ok(Started { charged: (kernel + sum.anonymous as f64) / count as f64, times })
     }
 }
 

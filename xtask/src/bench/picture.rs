@@ -52,7 +52,7 @@ type Value = fn(&Row) -> f64;
 const PANELS: [(&str, Value); 4] = [
     (PULLED, |row| row.pulled_bytes as f64),
     ("Exec to asleep, µs", |row| row.exec_to_asleep.microseconds.median),
-    ("Memory charged for each, KiB", |row| row.memory.charged / 1024.0),
+    ("Memory charged for each, KiB", |row| row.memory.charged.median / 1024.0),
     (WAKE_UPS, |row| row.reaping.wake_ups as f64),
 ];
 /// They differ by so much that on another scale the shortest could not be seen.
@@ -87,7 +87,7 @@ pub fn density(results: &Results, theme: &Theme) -> Result<String> {
     draw((960, 320), |root| {
         let (left, right) = root.split_horizontally(480);
         lines(&left, theme, &results.density, "Memory charged for each sandbox, KiB", |step| {
-            step.charged_bytes / 1024.0
+            step.charged_bytes.median / 1024.0
         })?;
         lines(&right, theme, &results.density, "Start of a sandbox, µs", |step| step.start_microseconds.median)
     })

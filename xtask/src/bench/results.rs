@@ -1,6 +1,6 @@
 //! What was measured, as bench/results.json holds it. Everything shown is made from this.
 
-use super::peers::{FLOOR, Missing};
+use super::peers::Missing;
 use anyhow::{Context, Result};
 use nix::sys::utsname::uname;
 use procfs::{CpuInfo, Current, Meminfo};
@@ -72,6 +72,11 @@ impl Spread {
         Self { lower: data.lower_quartile(), median: data.median(), upper: data.upper_quartile() }
     }
 
+    /// Whether the middle halves of the samples have anything in common.
+    pub fn meets(self, other: Self) -> bool {
+        self.lower <= other.upper && other.lower <= self.upper
+    }
+
     pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
         Self { lower: change(self.lower), median: change(self.median), upper: change(self.upper) }
     }
@@ -80,9 +85,13 @@ impl Spread {
 /// Of one sandbox, in bytes: of the process and its PID namespace.
 #[derive(Serialize, Deserialize)]
 pub struct Memory {
-    pub instances: usize,
-    /// What the memory cgroup is charged.
-    pub charged: f64,
+    pub batches: usize,
+    /// How many sandboxes are in each.
+    pub batch: usize,
+    /// What the memory cgroup is charged, as averages of batches.
+    pub charged: Spread,
+    /// Of each batch to the floor's right before it.
+    pub ratio: Spread,
     pub resident: f64,
     /// Mapped from files: code, and data if there are any.
     pub resident_files: f64,
@@ -117,20 +126,16 @@ pub struct Density {
 #[derive(Serialize, Deserialize)]
 pub struct Step {
     pub sandboxes: usize,
-    /// Of one sandbox, charged to the memory cgroup.
-    pub charged_bytes: f64,
-    /// Of one sandbox, by what the machine has less.
-    pub used_bytes: f64,
+    /// Of one sandbox, charged to the memory cgroup, as averages of a tenth of the step each.
+    pub charged_bytes: Spread,
+    /// Of one sandbox, by what the machine has less, where there are enough of them to tell.
+    pub used_bytes: Option<f64>,
     pub start_microseconds: Spread,
 }
 
 impl Results {
     pub fn row(&self, name: &str) -> Result<&Row> {
         self.rows.iter().find(|row| row.name == name).with_context(|| format!("{name} was not measured"))
-    }
-
-    pub fn floor(&self) -> Result<&Row> {
-        self.row(FLOOR)
     }
 }
 

@@ -35,13 +35,14 @@ pub fn beside(floor: &Command, command: &Command, interval: Interval, rounds: us
             discarded += 1;
             ensure!(discarded <= rounds, "it is hardly ever asleep when it hands the CPU back");
         }
-        // What the kernel does about the dead later should not have to wait for the next pair.
-        sleep(Duration::from_micros(200));
     }
     Ok(Timing { microseconds: Spread::of(samples), ratio: Spread::of(ratios), rounds, discarded })
 }
 
 fn measure(command: &Command, interval: Interval) -> Result<Option<Duration>> {
+    // What the kernel does later about the last one's end should not fall into this one's time, nor only into that of
+    // every other.
+    sleep(Duration::from_micros(200));
     let namespace = match interval {
         Interval::ExecToAsleep => CloneFlags::CLONE_NEWPID,
         Interval::TermToGone => CloneFlags::empty(),

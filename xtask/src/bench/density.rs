@@ -20,7 +20,6 @@ const PARTS: usize = 10;
 pub fn measure(name: &str, command: &Command, counts: &[usize]) -> Result<Density> {
     let namespaces =
         CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-    let available_at_first = available()?;
     let mut density = Density { name: name.to_owned(), steps: Vec::new(), stopped: None };
     let cgroup = Cgroup::new("memory")?;
     let mut sandboxes = Sandboxes::default();
@@ -66,7 +65,7 @@ pub fn measure(name: &str, command: &Command, counts: &[usize]) -> Result<Densit
         }
     }
     drop(sandboxes);
-    wait_for_the_kernel(available_at_first)?;
+    wait_for_the_kernel()?;
     Ok(density)
 }
 
@@ -75,12 +74,18 @@ fn available() -> Result<f64> {
     Ok(meminfo.mem_available.context("the kernel does not tell how much memory is available")? as f64)
 }
 
-/// It takes networks apart in the background, and is no quicker to make new ones meanwhile.
-fn wait_for_the_kernel(available_at_first: f64) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let tolerated = 64.0 * f64::from(1 << 20);
-    while available()? < available_at_first - tolerated && Instant::now() < deadline {
-        sleep(Duration::from_millis(100));
+/// It takes networks apart in the background, and is no quicker to make new ones meanwhile: until it gives nothing back
+/// for a second.
+fn wait_for_the_kernel() -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut before = available()?;
+    while Instant::now() < deadline {
+        sleep(Duration::from_secs(1));
+        let now = available()?;
+        if now < before + f64::from(4 << 20) {
+            break;
+        }
+        before = now;
     }
     Ok(())
 }

@@ -20,10 +20,12 @@ const FLEETS: [Fleet; 4] = [
     Fleet { name: "100,000 edge nodes on a metered link, 10 Pods each", nodes: 100_000, pods: 10 },
 ];
 
+type Value = fn(&Row) -> f64;
+
 pub fn page(results: &Results) -> Result<String> {
     let (ours, theirs) = (results.row(OURS)?, results.row(C_GLIBC)?);
     let mut inputs = with_header(["", OURS, C_GLIBC]);
-    let input: [(&str, fn(&Row) -> f64); 3] = [
+    let input: [(&str, Value); 3] = [
         ("one node pulls, B", |row| row.pulled_bytes as f64),
         ("memory charged for each sandbox, B", |row| row.memory.charged.median),
         ("exec to asleep, µs", |row| row.exec_to_asleep.microseconds.median),
@@ -47,7 +49,7 @@ pub fn page(results: &Results) -> Result<String> {
     Ok(format!(
         "# A fleet, on paper\n\n\
          Written by `cargo xtask bench` from results.json: products, not measurements. The pause of the fleet is this \
-         one, or one in C linked with glibc, as Kubernetes' is, in the same kind of image.\n\n\
+         one, or one in C linked with glibc, as Kubernetes' is, in the same kind of image, for one platform.\n\n\
          ## What was measured\n\n{inputs}\n\n{}\n\n\
          ## What it comes to\n\n\
          Each node pulls the image once. Each Pod has one sandbox, which costs its memory as long as the Pod lives, \

@@ -3,9 +3,10 @@
 use super::cgroup::Cgroup;
 use super::results::{Memory, Spread};
 use crate::start::{Command, RunningProcess};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use procfs::process::{MMapPath, Process};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -84,7 +85,8 @@ pub struct Sandboxes(pub Vec<RunningProcess>);
 
 /// What it took to start some.
 pub struct Started {
-    /// Bytes of one, as an average: the kernel's memory that their cgroup is charged, and their anonymous pages. These
+    /// Bytes of one, as an average: the kernel's memory that their cgroup is charged, and the anonymous pages of them
+    /// and their children. These
     /// are counted page by page, for the cgroup's own count of them lags behind. Pages of the file are charged to
     /// whoever reads it first, once.
     pub charged: f64,
@@ -112,13 +114,16 @@ impl Sandboxes {
         }
         // What it takes to look at them is not charged to them.
         drop(inside);
-        let started = &self.0[self.0.len() - count..];
-        started.iter().try_for_each(asleep)?;
-        let kernel = cgroup.kernel_memory()? as f64 - before;
         let mut sum = Mapped::default();
-        for sandbox in started {
-            sum.add(&Process::new(sandbox.0.as_raw())?)?;
+        for sandbox in &self.0[self.0.len() - count..] {
+            let process = asleep(sandbox.0)?;
+            sum.add(&process)?;
+            // An init with a program to run for it.
+            for child in process.task_main_thread()?.children()? {
+                sum.add(&asleep(Pid::from_raw(child as i32))?)?;
+            }
         }
+        let kernel = cgroup.kernel_memory()? as f64 - before;
         Ok(Started { charged: (kernel + sum.anonymous as f64) / count as f64, times })
     }
 }
@@ -132,12 +137,16 @@ impl Drop for Sandboxes {
     }
 }
 
-pub fn asleep(process: &RunningProcess) -> Result<()> {
+/// Waits until the process sleeps.
+pub fn asleep(process: Pid) -> Result<Process> {
     let deadline = Instant::now() + Duration::from_secs(30);
-    let its = Process::new(process.0.as_raw())?;
-    while its.stat()?.state != 'S' {
-        ensure!(Instant::now() < deadline, "process {} does not sleep", process.0);
+    let its = Process::new(process.as_raw())?;
+    loop {
+        match its.stat()?.state {
+            'S' => return Ok(its),
+            'Z' => bail!("process {process} ends instead of sleeping"),
+            _ => ensure!(Instant::now() < deadline, "process {process} does not sleep"),
+        }
         sleep(Duration::from_micros(100));
     }
-    Ok(())
 }

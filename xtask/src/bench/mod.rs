@@ -55,7 +55,7 @@ struct Extent {
     sandboxes: &'static [usize],
 }
 
-const FULL: Extent = Extent { rounds: 500, batches: 20, orphans: 100_000, sandboxes: &[10, 100, 1_000, 10_000] };
+const FULL: Extent = Extent { rounds: 2_000, batches: 20, orphans: 100_000, sandboxes: &[10, 100, 1_000, 10_000] };
 const QUICK: Extent = Extent { rounds: 20, batches: 2, orphans: 1_000, sandboxes: &[10, 100] };
 
 impl Bench {
@@ -85,6 +85,8 @@ impl Bench {
         // A quick run is nothing to keep.
         let (extent, folder) = if self.quick { (&QUICK, root.join("target/bench")) } else { (&FULL, kept) };
         let results = measure(extent, self.quick, &self.peers)?;
+        // First, for what follows can be made again with --render.
+        write(&folder, &[(RESULTS.to_owned(), json(&results)?)])?;
         write(&folder, &files(&results)?)?;
         if !self.quick {
             readme::Part::new("bench", &readme_part(&results)?)?.write()?;
@@ -98,15 +100,16 @@ const RENDER: &str = "cargo xtask bench --render";
 
 /// Everything that is made from the results, and they themselves, by name.
 fn files(results: &Results) -> Result<Vec<(String, String)>> {
-    let mut files = vec![
-        (RESULTS.to_owned(), serde_json::to_string_pretty(results)? + "\n"),
-        ("fleet.md".to_owned(), fleet::page(results)?),
-    ];
+    let mut files = vec![(RESULTS.to_owned(), json(results)?), ("fleet.md".to_owned(), fleet::page(results)?)];
     for theme in &picture::THEMES {
         files.push((format!("programs-{}.svg", theme.name), picture::programs(results, theme)?));
         files.push((format!("density-{}.svg", theme.name), picture::density(results, theme)?));
     }
     Ok(files)
+}
+
+fn json(results: &Results) -> Result<String> {
+    Ok(serde_json::to_string_pretty(results)? + "\n")
 }
 
 fn write(folder: &Path, files: &[(String, String)]) -> Result<()> {
@@ -152,6 +155,9 @@ fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
         subjects.iter().filter(|subject| [OURS, FLOOR, C_GLIBC].contains(&&*subject.name)).collect();
     let progress = output::progress(subjects.len() * STEPS + in_density.len() + 1)?;
     let floor = subjects.iter().find(|subject| subject.name == FLOOR).context("no floor")?.command()?;
+    for subject in &subjects {
+        timing::try_out(&subject.command()?).with_context(|| format!("cannot measure {}", subject.name))?;
+    }
     let mut rows = Vec::new();
     for subject in &subjects {
         let say = |what: &str| {

@@ -35,7 +35,7 @@ pub enum Cpu {
 pub fn measure(command: &Command, orphans: u64, cpu: Cpu) -> Result<Reaping> {
     let cgroup = if cpu == Cpu::Starved { Some(Cgroup::new("cpu")?) } else { None };
     let reaper = command.start(CloneFlags::CLONE_NEWPID, || Ok(()))?;
-    asleep(&reaper)?;
+    let process = asleep(reaper.0)?;
     let mut load = Vec::new();
     if let Some(cgroup) = &cgroup {
         cgroup.starve()?;
@@ -48,7 +48,6 @@ pub fn measure(command: &Command, orphans: u64, cpu: Cpu) -> Result<Reaping> {
             })?);
         }
     }
-    let process = Process::new(reaper.0.as_raw())?;
     let task = process.task_main_thread()?;
     let before = Cost::of(&process)?;
     let made = Shared::new()?;

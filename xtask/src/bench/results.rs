@@ -72,9 +72,9 @@ impl Spread {
         Self { lower: data.lower_quartile(), median: data.median(), upper: data.upper_quartile() }
     }
 
-    /// Whether the middle halves of the samples have anything in common.
-    pub fn meets(self, other: Self) -> bool {
-        self.lower <= other.upper && other.lower <= self.upper
+    /// Whether it is no more than the other, or by no more than what the middle halves of the samples have in common.
+    pub fn is_within(self, other: Self) -> bool {
+        self.lower <= other.upper
     }
 
     pub fn map(self, change: impl Fn(f64) -> f64) -> Self {

@@ -56,7 +56,7 @@ pub fn all(results: &Results) -> String {
     let names = results.rows.iter().map(|row| row.name.as_str());
     let mut table = with_header([""].into_iter().chain(names));
     for (name, show) in ROWS {
-        table.add_row([name.to_owned()].into_iter().chain(results.rows.iter().map(|row| show(row))));
+        table.add_row([name.to_owned()].into_iter().chain(results.rows.iter().map(show)));
     }
     let mut text = format!("{table}\n\n{}\n", density(results));
     for missing in &results.missing {
@@ -107,9 +107,9 @@ pub fn goals(results: &Results) -> Result<Table> {
             let ratio = last.median / first.median;
             add(
                 format!("{what} of a sandbox among {count}, of one among 10"),
-                "the noise",
+                "1, and the noise",
                 format!("{ratio:.2}"),
-                last.meets(first),
+                last.is_within(first),
             );
         }
     }

@@ -1,6 +1,7 @@
 //! Exec to asleep and SIGTERM to gone, beside the floor: A B A B. One CPU is kept for both sides by a real-time priority.
 //! The program has a higher one than this tool, which so gets the CPU back when the program sleeps, and not before.
 
+use super::memory::asleep;
 use super::results::{Spread, Timing};
 use crate::start::{Command, RunningProcess};
 use anyhow::{Context, Result, bail, ensure};
@@ -8,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use procfs::process::Process;
 use std::thread::sleep;
@@ -20,6 +21,20 @@ pub enum Interval {
     ExecToAsleep,
     /// Not as PID 1, whom a signal without a handler does not reach.
     TermToGone,
+}
+
+/// Whether it sleeps, and SIGTERM ends it: whoever owns a CPU and waits for that should know that it comes.
+pub fn try_out(command: &Command) -> Result<()> {
+    let process = command.start(CloneFlags::empty(), || Ok(()))?;
+    asleep(process.0)?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while waitpid(process.0, Some(WaitPidFlag::WNOHANG))? == WaitStatus::StillAlive {
+        ensure!(Instant::now() < deadline, "SIGTERM does not end it");
+        // Again, for an init may not have had anybody yet to pass it on to.
+        kill(process.0, Signal::SIGTERM)?;
+        sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 pub fn beside(floor: &Command, command: &Command, interval: Interval, rounds: usize) -> Result<Timing> {

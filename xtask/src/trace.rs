@@ -41,7 +41,7 @@ pub fn follow(command: &Command) -> Result<Run> {
     let pid = tracee.0;
     let faults_before = step_through_exec(pid)?;
     let mut calls = Vec::new();
-    let end = step_until_asleep(pid, ptrace::syscall, |status| {
+    let end = step_until_asleep(pid, ptrace::syscall, PATIENCE, |status| {
         if matches!(status, WaitStatus::PtraceSyscall(_)) {
             let info = ptrace::syscall_info(pid)?;
             if info.op == PTRACE_SYSCALL_INFO_ENTRY {
@@ -62,7 +62,8 @@ pub fn count_instructions(command: &Command) -> Result<u64> {
     let (tracee, _) = start(command)?;
     step_through_exec(tracee.0)?;
     let mut instructions = 0;
-    let end = step_until_asleep(tracee.0, ptrace::step, |status| {
+    // A hundred thousand steps take seconds.
+    let end = step_until_asleep(tracee.0, ptrace::step, 10 * PATIENCE, |status| {
         instructions += u64::from(matches!(status, WaitStatus::Stopped(_, Signal::SIGTRAP)));
         Ok(())
     })?;
@@ -108,6 +109,7 @@ fn step_through_exec(pid: Pid) -> Result<u64> {
 fn step_until_asleep(
     pid: Pid,
     step: impl Fn(Pid, Option<Signal>) -> nix::Result<()>,
+    patience: Duration,
     mut seen: impl FnMut(WaitStatus) -> Result<()>,
 ) -> Result<End> {
     let start = Instant::now();
@@ -117,7 +119,7 @@ fn step_until_asleep(
         let resumed = Instant::now();
         let status = loop {
             match waitpid(pid, Some(WaitPidFlag::WNOHANG))? {
-                WaitStatus::StillAlive if start.elapsed() > PATIENCE => return Ok(End::StillRunning),
+                WaitStatus::StillAlive if start.elapsed() > patience => return Ok(End::StillRunning),
                 WaitStatus::StillAlive if resumed.elapsed() > QUIET && stat(pid)?.state == 'S' => {
                     return Ok(End::Asleep);
                 }

@@ -6,7 +6,7 @@ use procfs::process::Process;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A new group, below the root of its hierarchy. It goes when this goes out of scope, by when nobody should be left.
 pub struct Cgroup {
@@ -55,11 +55,25 @@ impl Cgroup {
         Ok(Inside(self))
     }
 
-    /// The bytes of kernel memory charged to the group: stacks, page tables and objects.
+    /// The bytes of kernel memory charged to the group: stacks, page tables and objects. Some are given back only a
+    /// grace period (RCU) later, such as tables of the stack that exec has moved: as soon as it stays the same for a while.
     pub fn kernel_memory(&self) -> Result<u64> {
+        // Of version 2 the kernel adds up every two seconds what each CPU counted (FLUSH_TIME in mm/memcontrol.c).
+        let a_while = Duration::from_millis(if self.is_v2 { 2_500 } else { 30 });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut before = self.kernel_memory_now()?;
+        loop {
+            sleep(a_while);
+            let now = self.kernel_memory_now()?;
+            if now == before || Instant::now() > deadline {
+                return Ok(now);
+            }
+            before = now;
+        }
+    }
+
+    fn kernel_memory_now(&self) -> Result<u64> {
         if self.is_v2 {
-            // The kernel adds up what each CPU counted every two seconds (FLUSH_TIME in mm/memcontrol.c).
-            sleep(Duration::from_millis(2_500));
             let stat = read(&self.folder.join("memory.stat"))?;
             let kernel = stat.lines().find_map(|line| line.strip_prefix("kernel "));
             return Ok(kernel.context("no kernel in memory.stat")?.parse()?);

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 /// With so many zombies a reaper is as good as none, and a process table might soon be full.
 const TOO_MANY: u64 = 10_000;
-/// How long a reaper is given for those that are left.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a reaper is given for the next of those that are left.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Cpu {
@@ -52,11 +52,15 @@ pub fn measure(command: &Command, orphans: u64, cpu: Cpu) -> Result<Reaping> {
     let before = Cost::of(&process)?;
     let made = Shared::new()?;
     let mut maker = Some(start_maker(reaper.0, orphans, made.get())?);
-    let (mut most_zombies, mut stopped) = (0, false);
+    let (mut most_zombies, mut fewest_zombies, mut stopped) = (0, u64::MAX, false);
     let mut deadline = None;
     loop {
         let zombies = zombies(&task)?;
         most_zombies = most_zombies.max(zombies);
+        if deadline.is_some() && zombies < fewest_zombies {
+            fewest_zombies = zombies;
+            deadline = Some(Instant::now() + PATIENCE);
+        }
         if let Some(running) = &maker {
             stopped |= zombies >= TOO_MANY;
             let has_ended = match waitpid(running.0, Some(WaitPidFlag::WNOHANG))? {

@@ -73,7 +73,7 @@ pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
                 let end = 150 + (length(value(row)) / longest * 240.0) as i32;
                 area.draw(&Rectangle::new([(150, middle - 8), (end, middle + 8)], theme.of(&row.name).filled()))?;
                 area.draw(&Text::new(row.name.clone(), (142, middle), theme.text(13, HPos::Right)))?;
-                let reaps_none = *title == WAKE_UPS && row.reaping.most_zombies == row.reaping.orphans;
+                let reaps_none = *title == WAKE_UPS && row.reaping.most_zombies >= row.reaping.orphans;
                 let label = if reaps_none { "0, for it reaps none".into() } else { format!("{:.0}", value(row)) };
                 area.draw(&Text::new(label, (end + 6, middle), theme.text(13, HPos::Left)))?;
             }

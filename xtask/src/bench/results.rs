@@ -72,11 +72,6 @@ impl Spread {
         Self { lower: data.lower_quartile(), median: data.median(), upper: data.upper_quartile() }
     }
 
-    /// Whether it is no more than the other, or by no more than what the middle halves of the samples have in common.
-    pub fn is_within(self, other: Self) -> bool {
-        self.lower <= other.upper
-    }
-
     pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
         Self { lower: change(self.lower), median: change(self.median), upper: change(self.upper) }
     }

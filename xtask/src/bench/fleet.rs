@@ -1,7 +1,7 @@
 //! What the figures come to on a node, in a cluster and at the edge: products of what was measured and of the inputs
 //! named here, nothing else.
 
-use super::peers::{C_GLIBC, OURS};
+use super::peers::{C_GLIBC, FLOOR, OURS};
 use super::results::{Results, Row};
 use super::table::{circumstances, with_header};
 use anyhow::Result;
@@ -25,14 +25,17 @@ type Value = fn(&Row) -> f64;
 pub fn page(results: &Results) -> Result<String> {
     let (ours, theirs) = (results.row(OURS)?, results.row(C_GLIBC)?);
     let mut inputs = with_header(["", OURS, C_GLIBC]);
-    let input: [(&str, Value); 3] = [
+    let input: [(&str, Value); 2] = [
         ("one node pulls, B", |row| row.pulled_bytes as f64),
         ("memory charged for each sandbox, B", |row| row.memory.charged.median),
-        ("exec to asleep, µs", |row| row.exec_to_asleep.microseconds.median),
     ];
     for (name, value) in input {
         inputs.add_row([name.to_owned(), format!("{:.0}", value(ours)), format!("{:.0}", value(theirs))]);
     }
+    let [our_ratio, their_ratio] = [ours, theirs].map(|row| format!("{:.2}", row.exec_to_asleep.ratio.median));
+    inputs.add_row(["exec to asleep, of the floor's".to_owned(), our_ratio, their_ratio]);
+    let floor = results.row(FLOOR)?.exec_to_asleep.microseconds.median;
+    inputs.add_row(["the floor's, µs".to_owned(), format!("{floor:.1}"), format!("{floor:.1}")]);
     let mut products = with_header(["", "program", "bytes pulled", "memory", "CPU time to start all"]);
     for fleet in FLEETS {
         for row in [ours, theirs] {
@@ -42,7 +45,7 @@ pub fn page(results: &Results) -> Result<String> {
                 row.name.clone(),
                 bytes(nodes * row.pulled_bytes as f64),
                 bytes(pods * row.memory.charged.median),
-                seconds(pods * row.exec_to_asleep.microseconds.median / 1e6),
+                seconds(pods * row.exec_to_asleep.ratio.median * floor / 1e6),
             ]);
         }
     }

@@ -49,11 +49,12 @@ impl Theme {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Value = fn(&Row) -> f64;
 
-const PANELS: [(&str, Value); 4] = [
-    (PULLED, |row| row.pulled_bytes as f64),
-    ("Exec to asleep, µs", |row| row.exec_to_asleep.microseconds.median),
-    ("Memory charged for each, KiB", |row| row.memory.charged.median / 1024.0),
-    (WAKE_UPS, |row| row.reaping.wake_ups as f64),
+/// With the digits behind the point.
+const PANELS: [(&str, Value, usize); 4] = [
+    (PULLED, |row| row.pulled_bytes as f64, 0),
+    ("Exec to asleep, times the floor's", |row| row.exec_to_asleep.ratio.median, 2),
+    ("Memory charged for each, KiB", |row| row.memory.charged.median / 1024.0, 1),
+    (WAKE_UPS, |row| row.reaping.wake_ups as f64, 0),
 ];
 /// They differ by so much that on another scale the shortest could not be seen.
 const PULLED: &str = "One node pulls, bytes, on a logarithmic scale";
@@ -64,7 +65,7 @@ pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
     const BAR: usize = 22;
     let height = 2 * (60 + BAR * results.rows.len());
     draw((960, height as u32), |root| {
-        for ((title, value), area) in PANELS.iter().zip(root.split_evenly((2, 2))) {
+        for ((title, value, digits), area) in PANELS.iter().zip(root.split_evenly((2, 2))) {
             area.draw(&Text::new(*title, (150, 22), theme.text(16, HPos::Left)))?;
             let length = |value: f64| if *title == PULLED { (value + 1.0).log10() } else { value };
             let longest = results.rows.iter().map(|row| length(value(row))).fold(1.0, f64::max);
@@ -74,7 +75,7 @@ pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
                 area.draw(&Rectangle::new([(150, middle - 8), (end, middle + 8)], theme.of(&row.name).filled()))?;
                 area.draw(&Text::new(row.name.clone(), (142, middle), theme.text(13, HPos::Right)))?;
                 let reaps_none = *title == WAKE_UPS && row.reaping.most_zombies >= row.reaping.orphans;
-                let label = if reaps_none { "0, for it reaps none".into() } else { format!("{:.0}", value(row)) };
+                let label = if reaps_none { "0, for it reaps none".into() } else { format!("{:.digits$}", value(row)) };
                 area.draw(&Text::new(label, (end + 6, middle), theme.text(13, HPos::Left)))?;
             }
         }
@@ -101,8 +102,8 @@ fn lines(
     value: fn(&Step) -> f64,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let steps = || density.iter().flat_map(|density| &density.steps);
-    let most = steps().map(|step| step.sandboxes).max().unwrap_or(1) as f64;
-    let fewest = steps().map(|step| step.sandboxes).min().unwrap_or(1) as f64;
+    let counts: Vec<f64> = steps().map(|step| step.sandboxes as f64).collect();
+    let (fewest, most) = (counts.iter().copied().fold(f64::MAX, f64::min), counts.iter().copied().fold(1.0, f64::max));
     let highest = steps().map(value).fold(1.0, f64::max) * 1.2;
     let mut chart = ChartBuilder::on(area)
         .margin(16)
@@ -110,7 +111,7 @@ fn lines(
         .caption(title, theme.text(16, HPos::Left))
         .x_label_area_size(36)
         .y_label_area_size(56)
-        .build_cartesian_2d((fewest..most).log_scale(), 0.0..highest)?;
+        .build_cartesian_2d((fewest..most).log_scale().with_key_points(counts), 0.0..highest)?;
     chart
         .configure_mesh()
         .disable_mesh()
@@ -120,17 +121,25 @@ fn lines(
         .x_label_formatter(&|count| format!("{count:.0}"))
         .y_label_formatter(&|value| format!("{value:.0}"))
         .draw()?;
-    // Names beside lines that meet.
-    for (one, shift) in density.iter().zip([-8, 8, 0].into_iter().cycle()) {
+    let mut names = Vec::new();
+    for one in density {
         let colour = theme.of(&one.name);
         let points: Vec<_> = one.steps.iter().map(|step| (step.sandboxes as f64, value(step))).collect();
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         chart.draw_series(PointSeries::<_, _, Circle<_, _>, _>::new(points.iter().copied(), 4, colour.filled()))?;
-        if let Some(&last) = points.last() {
-            let (x, y) = chart.backend_coord(&last);
-            let (left, top) = area.get_base_pixel();
-            area.draw(&Text::new(one.name.clone(), (x - left + 10, y - top + shift), theme.text(13, HPos::Left)))?;
+        if let Some(last) = points.last() {
+            let (x, y) = chart.backend_coord(last);
+            names.push((y, x, &one.name, colour));
         }
+    }
+    // Beside where its line ends, but below the last name.
+    names.sort_by_key(|&(y, ..)| y);
+    let (left, top) = area.get_base_pixel();
+    let mut highest = 0;
+    for (y, x, name, colour) in names {
+        let y = (y - top).max(highest);
+        area.draw(&Text::new(name.clone(), (x - left + 10, y), theme.text(13, HPos::Left).color(&colour)))?;
+        highest = y + 15;
     }
     Ok(())
 }

@@ -147,9 +147,10 @@ mod natively {
             command.process_group(0); // In a group without its parent, SIGTSTP and its like stop it.
             // SAFETY: only system calls are made between fork and exec.
             unsafe {
-                command.pre_exec(|| {
-                    // A shell starts what is to run in the background with it ignored.
-                    signal::signal(SIGQUIT, signal::SigHandler::SigDfl)?;
+                command.pre_exec(move || {
+                    // nohup, and a shell that starts something in the background, leave some ignored. For those that
+                    // cannot be it fails.
+                    libc::signal(signal, libc::SIG_DFL);
                     Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?)
                 })
             };

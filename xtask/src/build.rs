@@ -44,6 +44,7 @@ impl Build {
 }
 
 /// The program as it is shipped.
+#[derive(Clone)]
 pub struct Program {
     pub platform: &'static Platform,
     pub path: PathBuf,
@@ -148,7 +149,7 @@ fn changes_the_program(name: &OsStr) -> bool {
 }
 
 /// Cuts what lld pads the file with behind the last segment, which the kernel never looks at.
-fn cut(mut bytes: Vec<u8>, platform: &Platform) -> Result<Vec<u8>> {
+pub fn cut(mut bytes: Vec<u8>, platform: &Platform) -> Result<Vec<u8>> {
     let elf = Elf::parse(&bytes)?;
     ensure!(elf.machine == platform.machine, "it is for ELF machine {}, not {}", elf.machine.0, platform.machine.0);
     ensure!(!elf.has_sections, "it has section headers, which `-z nosectionheader` in build.rs should leave out");

@@ -1,6 +1,7 @@
 //! Builds the pause image, measures it and verifies it: `cargo xtask --help`. One file per subcommand, and a few that
 //! more than one needs.
 
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -16,6 +17,7 @@ mod readme;
 mod reference;
 mod sbom;
 mod size;
+mod start;
 mod toolchain;
 mod trace;
 mod verify;
@@ -33,6 +35,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Bench),
     Build(build::Build),
     Demo(demo::Demo),
     Image(image::Image),
@@ -43,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let result = output::exit_on_signals().and_then(|()| match command_line.command {
+        Command::Bench(bench) => bench.run(),
         Command::Build(build) => build.run(),
         Command::Demo(demo) => demo.run(),
         Command::Image(image) => image.run(),

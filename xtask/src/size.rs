@@ -9,6 +9,7 @@ use crate::oci;
 use crate::output;
 use crate::platform::{PLATFORMS, Selection};
 use crate::readme::Part;
+use crate::start::Command;
 use crate::trace::{End, Run, follow};
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
@@ -167,9 +168,10 @@ impl Behaviour {
     /// Runs the program a few times, for the median of the page faults.
     fn of(program: &Path) -> Result<Self> {
         const RUNS: usize = 5;
+        let command = Command::new([program])?;
         let mut faults = Vec::new();
         loop {
-            let run = follow(program)?;
+            let run = follow(&command).with_context(|| format!("cannot run {}", program.display()))?;
             let failure = match run.end {
                 End::Asleep => {
                     faults.push(run.faults);

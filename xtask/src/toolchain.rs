@@ -126,6 +126,11 @@ impl Toolchain {
     }
 }
 
+/// The linker that links the program.
+pub fn host_linker() -> Result<PathBuf> {
+    linker(&Toolchain::active())
+}
+
 /// The linker Rust brings, else Debian's. Both link the same bytes; older ones cannot leave out section headers.
 fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
     let for_host = toolchain.print(["--print=target-libdir"])?;

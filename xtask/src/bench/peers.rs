@@ -1,0 +1,153 @@
+//! What is measured: this program, the floor, the same in C against three libraries, what Debian packages, and what
+//! `--peer` names. A peer that is not there is listed with the package that brings it.
+
+use crate::build::{self, Program};
+use crate::platform::Platform;
+use crate::start::Command;
+use crate::toolchain;
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+
+/// A program and how it is run.
+pub struct Subject {
+    pub name: String,
+    pub program: Program,
+    pub arguments: Vec<String>,
+}
+
+impl Subject {
+    pub fn new(name: &str, platform: &'static Platform, path: &Path, arguments: &[&str]) -> Result<Self> {
+        // Engines execute the file itself, not what leads there.
+        let path = fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let arguments = arguments.iter().map(|argument| argument.to_string()).collect();
+        // Nobody asks what built a peer.
+        let program = Program { platform, path, bytes, compiler: "unknown".into(), crates: Vec::new() };
+        Ok(Self { name: name.to_owned(), program, arguments })
+    }
+
+    pub fn command(&self) -> Result<Command> {
+        let arguments = self.arguments.iter().map(OsString::from);
+        Command::new([self.program.path.clone().into_os_string()].into_iter().chain(arguments))
+    }
+}
+
+/// A peer that is not on this machine.
+#[derive(Serialize, Deserialize)]
+pub struct Missing {
+    pub name: String,
+    /// The Debian package that brings it.
+    pub package: String,
+}
+
+/// A file given with `--peer`.
+#[derive(Clone)]
+pub struct Peer {
+    name: String,
+    path: PathBuf,
+}
+
+pub fn parse(text: &str) -> Result<Peer, String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok(Peer { name: name.to_owned(), path: path.into() })
+        }
+        _ => Err("a name and a file, such as upstream=./pause".into()),
+    }
+}
+
+pub const FLOOR: &str = "floor";
+pub const OURS: &str = "pause";
+/// The one that stands for Kubernetes' image, which is built in the same way.
+pub const C_GLIBC: &str = "C, glibc";
+
+const SLEEP: [&str; 2] = ["/usr/bin/sleep", "infinity"];
+
+#[rustfmt::skip]
+const PACKAGED: [(&str, &str, &str, &[&str]); 5] = [
+    ("catatonit -P", "catatonit", "/usr/bin/catatonit", &["-P"]),
+    ("tini", "tini", "/usr/bin/tini-static", &SLEEP),
+    ("dumb-init", "dumb-init", "/usr/bin/dumb-init", &SLEEP),
+    ("busybox sleep", "busybox-static", "/usr/bin/busybox", &["sleep", "infinity"]),
+    ("GNU sleep", "coreutils", SLEEP[0], &[SLEEP[1]]),
+];
+
+const COMPILERS: [(&str, &str, &[&str]); 3] = [
+    (C_GLIBC, "libc6-dev", &["gcc"]),
+    ("C, musl", "musl-tools", &["musl-gcc"]),
+    ("C, dietlibc", "dietlibc-dev", &["diet", "gcc"]),
+];
+
+/// The program and the floor come first. What has to be compiled is put into `folder`.
+pub fn find(ours: Program, peers: &[Peer], folder: &Path) -> Result<(Vec<Subject>, Vec<Missing>)> {
+    let platform = ours.platform;
+    let floor = build_floor(platform, folder)?;
+    let mut found = vec![
+        Subject { name: OURS.into(), program: ours, arguments: Vec::new() },
+        Subject::new(FLOOR, platform, &floor, &[])?,
+    ];
+    let mut missing = Vec::new();
+    let mut is_missing = |name: &str, package: &str| {
+        missing.push(Missing { name: name.to_owned(), package: package.to_owned() });
+    };
+    for (name, package, compiler) in COMPILERS {
+        if is_in_path(compiler[0]) {
+            let path = folder.join(package);
+            let source = build::root()?.join("bench/handlers.c");
+            run(process::Command::new(compiler[0])
+                .args(&compiler[1..])
+                .args(["-Os", "-static", "-s", "-o"])
+                .args([&path, &source]))?;
+            found.push(Subject::new(name, platform, &path, &[])?);
+        } else {
+            is_missing(name, package);
+        }
+    }
+    for (name, package, path, arguments) in PACKAGED {
+        if Path::new(path).exists() {
+            found.push(Subject::new(name, platform, Path::new(path), arguments)?);
+        } else {
+            is_missing(name, package);
+        }
+    }
+    for peer in peers {
+        ensure!(found.iter().all(|other| other.name != peer.name), "--peer {}: there is one of that name", peer.name);
+        found.push(Subject::new(&peer.name, platform, &peer.path, &[])?);
+    }
+    Ok((found, missing))
+}
+
+/// Assembles the floor and links it as build.rs links the program.
+fn build_floor(platform: &'static Platform, folder: &Path) -> Result<PathBuf> {
+    let root = build::root()?;
+    let (object, linked, path) = (folder.join("floor.o"), folder.join("floor.linked"), folder.join("floor"));
+    run(process::Command::new("gcc").args(["-c", "-o"]).arg(&object).arg(root.join("bench/floor.S")))?;
+    let mut script = OsString::from("--script=");
+    script.push(root.join("linker.ld"));
+    run(process::Command::new(toolchain::host_linker()?)
+        .args(["-flavor", "gnu", "-static", "-pie", "--no-dynamic-linker", "--no-eh-frame-hdr", "--build-id=none"])
+        .args(["-z", "nosectionheader", "-o"])
+        .arg(&linked)
+        .args([script, object.into()]))?;
+    let bytes = fs::read(&linked)?;
+    fs::write(&path, build::cut(bytes, platform).context("the floor is not as it should be")?)?;
+    fs::set_permissions(&path, fs::metadata(&linked)?.permissions())?;
+    Ok(path)
+}
+
+fn is_in_path(name: &str) -> bool {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(name).is_file())
+}
+
+fn run(command: &mut process::Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    Ok(())
+}

@@ -25,6 +25,7 @@ use peers::{C_GLIBC, FLOOR, OURS, Peer, Subject};
 use results::{Machine, Results, Row, Spread};
 use std::fs;
 use std::path::Path;
+use std::thread;
 use timing::Interval;
 
 /// Measure the program beside the floor and every peer there is, and write what was seen
@@ -158,13 +159,25 @@ fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
     for subject in &subjects {
         timing::try_out(&subject.command()?).with_context(|| format!("cannot measure {}", subject.name))?;
     }
+    progress.set_message("compressing");
+    // Side by side, for it takes longest.
+    let images = thread::scope(|scope| {
+        let image = |subject: &Subject| {
+            let program = subject.program.clone();
+            scope.spawn(|| oci::Image::new(vec![program], None, || ()))
+        };
+        let threads: Vec<_> = subjects.iter().map(image).collect();
+        threads.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect::<Result<Vec<_>>>()
+    })?;
     let mut rows = Vec::new();
-    for subject in &subjects {
+    for (subject, image) in subjects.iter().zip(&images) {
         let say = |what: &str| {
             progress.set_message(format!("{}: {what}", subject.name));
             progress.inc(1);
         };
-        rows.push(row(subject, &floor, extent, say).with_context(|| format!("cannot measure {}", subject.name))?);
+        rows.push(
+            row(subject, image, &floor, extent, say).with_context(|| format!("cannot measure {}", subject.name))?,
+        );
     }
     let mut density = Vec::new();
     // Not counted: a virtual machine may get from its host only now what many sandboxes need.
@@ -182,12 +195,10 @@ fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
 }
 
 /// How often `row` says what it does.
-const STEPS: usize = 6;
+const STEPS: usize = 5;
 
-fn row(subject: &Subject, floor: &Command, extent: &Extent, say: impl Fn(&str)) -> Result<Row> {
+fn row(subject: &Subject, image: &oci::Image, floor: &Command, extent: &Extent, say: impl Fn(&str)) -> Result<Row> {
     let command = subject.command()?;
-    say("size");
-    let image = oci::Image::new(vec![subject.program.clone()], None, || ())?;
     let part = &image.platforms[0];
     say("system calls and instructions");
     // An odd number, for a median that is one of them: the stack is aligned at random.

@@ -9,7 +9,7 @@ use crate::reference::{self, Tag};
 use crate::sbom;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use oci_spec::distribution::Reference;
 use std::env;
 use std::fs;
@@ -156,19 +156,13 @@ fn check_replaceable(layout: &Path) -> Result<()> {
 
 /// The sizes of an image, platform by platform, in bytes.
 fn table(image: &oci::Image) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_MARKDOWN)
-        .set_header(["platform", "binary", "layer", "config", "manifest", "digest"]);
+    let mut table = output::table_of_numbers(["platform", "binary", "layer", "config", "manifest", "digest"]);
     for part in &image.platforms {
         let sizes = [part.program.bytes.len() as u64, part.layer.size(), part.config.size(), part.manifest.size()];
         let mut row = vec![part.program.platform.to_string()];
         row.extend(sizes.map(|size| size.to_string()));
         row.push(part.manifest.digest().to_string());
         table.add_row(row);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }

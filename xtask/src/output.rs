@@ -2,6 +2,7 @@
 //! comes meanwhile waits the few milliseconds until it is in place.
 
 use anyhow::{Context, Result, bail};
+use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -138,4 +139,14 @@ fn prefixed() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".unfinished-");
     builder
+}
+
+/// A table, as README.md has them, whose columns are aligned as numbers except the first.
+pub fn table_of_numbers<T: Into<Cell>>(header: impl IntoIterator<Item = T>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header.into_iter().collect::<Vec<_>>());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
 }

@@ -12,7 +12,7 @@ use crate::readme::Part;
 use crate::start::Command;
 use crate::trace::{End, Run, follow};
 use anyhow::{Context, Result};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 use indicatif::ProgressBar;
 use object::elf::{ET_DYN, PF_R, PF_W, PF_X, ProgramFlags};
 use std::env;
@@ -165,29 +165,19 @@ struct Behaviour {
 }
 
 impl Behaviour {
-    /// Runs the program a few times, for the median of the page faults.
     fn of(program: &Path) -> Result<Self> {
-        const RUNS: usize = 5;
         let command = Command::new([program])?;
-        let mut faults = Vec::new();
-        loop {
-            let run = follow(&command).with_context(|| format!("cannot run {}", program.display()))?;
-            let failure = match run.end {
-                End::Asleep => {
-                    faults.push(run.faults);
-                    if faults.len() < RUNS {
-                        continue;
-                    }
-                    faults.sort_unstable();
-                    let (calls, faults) = (run.calls.len().to_string(), faults[RUNS / 2].to_string());
-                    return Ok(Self { calls, faults, list: Some(list(&run)) });
-                }
-                End::Exited(status) => format!("exits with {status} instead"),
-                End::Killed(signal) => format!("killed by {signal} instead"),
-                End::StillRunning => "does not sleep".into(),
-            };
-            return Ok(Self { calls: failure, faults: String::new(), list: None });
-        }
+        let run = follow(&command).with_context(|| format!("cannot run {}", program.display()))?;
+        let failure = match run.end {
+            End::Asleep => {
+                let (calls, faults) = (run.calls.len().to_string(), run.faults.to_string());
+                return Ok(Self { calls, faults, list: Some(list(&run)) });
+            }
+            End::Exited(status) => format!("exits with {status} instead"),
+            End::Killed(signal) => format!("killed by {signal} instead"),
+            End::StillRunning => "does not sleep".into(),
+        };
+        Ok(Self { calls: failure, faults: String::new(), list: None })
     }
 
     fn of_a_stranger(elf: &Elf) -> Self {
@@ -227,8 +217,7 @@ fn readme(write: bool) -> Result<()> {
 }
 
 fn readme_table(image: &oci::Image) -> Result<Table> {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header([
+    let mut table = output::table_of_numbers([
         "platform",
         "binary",
         "headers",
@@ -248,9 +237,6 @@ fn readme_table(image: &oci::Image) -> Result<Table> {
         let mut row = vec![part.program.platform.to_string()];
         row.extend([binary, elf.headers, code, texts, layer, config, manifest, pulled].map(|size| size.to_string()));
         table.add_row(row);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     Ok(table)
 }

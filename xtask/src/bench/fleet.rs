@@ -3,7 +3,8 @@
 
 use super::peers::{C_GLIBC, FLOOR, OURS};
 use super::results::{Results, Row};
-use super::table::{circumstances, with_header};
+use super::table::circumstances;
+use crate::output::table_of_numbers;
 use anyhow::Result;
 use indicatif::HumanBytes;
 
@@ -24,7 +25,7 @@ type Value = fn(&Row) -> f64;
 
 pub fn page(results: &Results) -> Result<String> {
     let (ours, theirs) = (results.row(OURS)?, results.row(C_GLIBC)?);
-    let mut inputs = with_header(["", OURS, C_GLIBC]);
+    let mut inputs = table_of_numbers(["", OURS, C_GLIBC]);
     let input: [(&str, Value); 2] = [
         ("one node pulls, B", |row| row.pulled_bytes as f64),
         ("memory charged for each sandbox, B", |row| row.memory.charged.median),
@@ -36,7 +37,7 @@ pub fn page(results: &Results) -> Result<String> {
     inputs.add_row(["exec to asleep, of the floor's".to_owned(), our_ratio, their_ratio]);
     let floor = results.row(FLOOR)?.exec_to_asleep.microseconds.median;
     inputs.add_row(["the floor's, µs".to_owned(), format!("{floor:.1}"), format!("{floor:.1}")]);
-    let mut products = with_header(["", "program", "bytes pulled", "memory", "CPU time to start all"]);
+    let mut products = table_of_numbers(["", "program", "bytes pulled", "memory", "CPU time to start all"]);
     for fleet in FLEETS {
         for row in [ours, theirs] {
             let (nodes, pods) = (fleet.nodes as f64, (fleet.nodes * fleet.pods) as f64);

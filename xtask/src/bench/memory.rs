@@ -86,16 +86,15 @@ pub struct Sandboxes(pub Vec<RunningProcess>);
 /// What it took to start some.
 pub struct Started {
     /// Bytes of one, as an average: the kernel's memory that their cgroup is charged, and the anonymous pages of them
-    /// and their children. These
-    /// are counted page by page, for the cgroup's own count of them lags behind. Pages of the file are charged to
-    /// whoever reads it first, once.
+    /// and their children. These are counted page by page, for the cgroup's own count of them lags behind. Pages of the
+    /// file are charged to whoever reads it first, once.
     pub charged: f64,
     /// How long each took.
     pub times: Vec<Duration>,
 }
 
 impl Sandboxes {
-    /// Starts some in the cgroup and waits until the last one sleeps.
+    /// Starts some in the cgroup and waits until they and their children sleep.
     pub fn start(
         &mut self,
         command: &Command,

@@ -2,8 +2,9 @@
 
 use super::peers::OURS;
 use super::results::{Reaping, Results, Row, Spread, Timing};
+use crate::output::table_of_numbers;
 use anyhow::Result;
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::Table;
 
 type Show = fn(&Row) -> String;
 
@@ -54,7 +55,7 @@ fn orphans(reaping: &Reaping) -> String {
 /// Everything of every program.
 pub fn all(results: &Results) -> String {
     let names = results.rows.iter().map(|row| row.name.as_str());
-    let mut table = with_header([""].into_iter().chain(names));
+    let mut table = table_of_numbers([""].into_iter().chain(names));
     for (name, show) in ROWS {
         table.add_row([name.to_owned()].into_iter().chain(results.rows.iter().map(show)));
     }
@@ -65,20 +66,10 @@ pub fn all(results: &Results) -> String {
     text
 }
 
-/// A table whose columns are numbers, except the first.
-pub fn with_header<T: Into<Cell>>(header: impl IntoIterator<Item = T>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header.into_iter().collect::<Vec<_>>());
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
 /// What the program is to keep to, and what it does.
 pub fn goals(results: &Results) -> Result<Table> {
     let row = results.row(OURS)?;
-    let mut table = with_header(["", "at most", "measured", ""]);
+    let mut table = table_of_numbers(["", "at most", "measured", ""]);
     let mut add = |what: String, goal: &str, measured: String, is_met: bool| {
         table.add_row([what, goal.to_owned(), measured, if is_met { "met" } else { "missed" }.to_owned()]);
     };
@@ -114,7 +105,7 @@ pub fn goals(results: &Results) -> Result<Table> {
 }
 
 fn density(results: &Results) -> Table {
-    let mut table = with_header([
+    let mut table = table_of_numbers([
         "of",
         "sandboxes with four namespaces",
         "charged each, KiB",

@@ -9,7 +9,7 @@ fn main() {
     if env("PROFILE") == "release" {
         linker_arguments.extend(["-z", "nosectionheader"]);
     }
-    // Without addresses relative to the program counter, position independence would cost x86 47 bytes.
+    // Without addresses relative to the program counter, position independence would take x86 tables of addresses.
     if env("CARGO_CFG_TARGET_ARCH") == "x86" {
         linker_arguments.push("--defsym=fixed_address=0x400000");
     }

@@ -79,7 +79,7 @@ fn it_is_as_small_as_the_design_asks() {
 fn it_is_position_independent_so_that_the_kernel_randomises_it() {
     let elf = examine();
     if platform() == "linux/386" {
-        // Without addresses relative to the program counter it would cost 47 bytes.
+        // Without addresses relative to the program counter it would take tables of addresses.
         assert_eq!(elf.kind, elf::ET_EXEC);
         assert!(elf.loaded().address >= 0x10000, "vm.mmap_min_addr forbids lower addresses");
     } else {

@@ -67,7 +67,8 @@ fn expect_layer_of(part: &Part, shipped: &Path) {
     let mut entry = entries.next().expect("one entry").unwrap();
     let header = entry.header().clone();
     assert_eq!(entry.path().unwrap(), Path::new("pause"));
-    assert!(header.entry_type().is_file());
+    assert!(header.as_ustar().is_some(), "EROFS takes no other header");
+    assert_eq!(header.as_bytes()[156], b'0', "EROFS leaves out what has no type flag");
     assert_eq!(header.mode().unwrap(), 0o755);
     assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
     assert_eq!(header.mtime().unwrap(), 0);
@@ -90,7 +91,9 @@ fn expect_config(part: &Part, platform: &str) {
     assert_eq!(execution.user().as_deref(), Some("65535:65535"));
     assert_eq!(execution.entrypoint().as_deref(), Some(["/pause".to_owned()].as_slice()));
     assert_eq!(config.rootfs().diff_ids(), &[format!("sha256:{}", sha256(&part.layer))]);
-    assert_eq!(config.created(), &None, "nobody asked for a time");
+    let created = config.created().as_ref().expect("a date");
+    let history: Vec<_> = config.history().iter().flatten().map(|entry| entry.created().as_ref()).collect();
+    assert_eq!(history, [Some(created)], "one entry for the one layer");
 }
 
 #[test]
@@ -101,6 +104,9 @@ fn the_index_says_which_platform_a_manifest_is_for() {
 #[test]
 fn the_archive_holds_the_layout_and_the_document_docker_reads() {
     let mut files = IMAGE.archive.clone();
+    for folder in ["blobs/", "blobs/sha256/"] {
+        assert!(files.remove(folder).is_some(), "Apptainer finds nothing in a folder without an entry: {folder}");
+    }
     let document = files.remove("manifest.json").expect("manifest.json");
     assert_eq!(files, IMAGE.layout);
     let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
@@ -232,11 +238,11 @@ fn the_image_of_all_eight_is_small() {
     }
     let blobs = ALL.layout.iter().filter(|(name, _)| name.starts_with("blobs/"));
     let total: usize = blobs.map(|(_, content)| content.len()).sum();
-    assert!(total <= 11_000, "the blobs, the index among them, have {total} bytes");
+    assert!(total <= 11_500, "the blobs, the index among them, have {total} bytes");
     for part in ALL.parts() {
         let blobs = [&ALL.reference(), &part.entry, part.manifest.config(), &part.manifest.layers()[0]];
         let pulled: u64 = blobs.into_iter().map(Descriptor::size).sum();
-        assert!(pulled <= 2_900, "a node of {} pulls {pulled} bytes", part.platform());
+        assert!(pulled <= 3_060, "a node of {} pulls {pulled} bytes", part.platform());
     }
 }
 
@@ -251,9 +257,7 @@ fn the_image_of_all_eight_is_what_each_platform_s_own_is() {
         expect_config(part, platform);
     }
     assert_eq!(parts[0].entry.digest(), IMAGE.parts()[0].entry.digest(), "company changes no platform's image");
-    let document: serde_json::Value = serde_json::from_slice(&ALL.archive["manifest.json"]).unwrap();
-    assert_eq!(document.as_array().unwrap().len(), 1, "Docker's document has no platforms");
-    assert_eq!(document[0]["Config"], blob_path(parts[0].manifest.config()));
+    assert!(!ALL.archive.contains_key("manifest.json"), "it would name the program of one platform to hosts of all");
 }
 
 #[test]
@@ -395,7 +399,9 @@ fn source_date_epoch_is_the_time_of_everything_that_has_one() {
         command.env("SOURCE_DATE_EPOCH", "1700000000");
     });
     let part = &image.parts()[0];
-    assert_eq!(part.config.created().as_deref(), Some("2023-11-14T22:13:20Z"));
+    let created = part.config.created().as_deref();
+    let history = part.config.history().iter().flatten().map(|entry| entry.created().as_deref());
+    assert_eq!([created].into_iter().chain(history).collect::<Vec<_>>(), [Some("2023-11-14T22:13:20Z"); 2]);
     let mut layer = tar::Archive::new(part.layer.as_slice());
     let entry = layer.entries().unwrap().next().unwrap().unwrap();
     assert_eq!(entry.header().mtime().unwrap(), 1_700_000_000);

@@ -44,7 +44,18 @@ fn the_image_of_all_platforms_is_the_same_from_somebody_else() {
 
     let home = folder.path().join("somebody else's home");
     let project = home.join("project");
-    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "linker.ld", ".cargo", "src", "deploy", "tests", "xtask"] {
+    for name in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "release.toml",
+        "build.rs",
+        "linker.ld",
+        ".cargo",
+        "src",
+        "deploy",
+        "tests",
+        "xtask",
+    ] {
         let mut copy = Command::new("cp");
         copy.args(["--recursive", "--parents", name]).arg(&project).current_dir(env!("CARGO_MANIFEST_DIR"));
         fs::create_dir_all(&project).expect("a folder");

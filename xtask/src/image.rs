@@ -2,10 +2,11 @@
 
 use crate::build;
 use crate::distribution;
-use crate::oci;
+use crate::oci::{self, Times};
 use crate::output::{self, StagedFile, StagedFolder, uninterrupted};
 use crate::platform::{Platform, Selection};
 use crate::reference::{self, Tag};
+use crate::release::Release;
 use crate::sbom;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
@@ -20,7 +21,7 @@ use std::time::Duration;
 /// Build the image: an OCI layout in a folder, and a tar that Docker, Podman and containerd load
 ///
 /// Beside the tar lies the bill of materials of the image (CycloneDX), named alike but for its end: .cdx.json.
-/// The same source gives the same bytes, whoever builds it, wherever and whenever. Times are recorded only if
+/// The same source gives the same bytes, whoever builds it, wherever and whenever. Its date is the version's, unless
 /// SOURCE_DATE_EPOCH is set.
 #[derive(clap::Args)]
 pub struct Image {
@@ -60,7 +61,7 @@ const SBOM: &str = ".cdx.json";
 
 impl Image {
     pub fn run(self) -> Result<()> {
-        let time = source_date_epoch()?;
+        let times = times()?;
         let output = match self.output {
             Some(output) => std::path::absolute(&output).context("--output names no folder")?,
             None => build::root()?.join("target/image"),
@@ -80,10 +81,10 @@ impl Image {
             }
         }
 
-        let image = build_image(&self.selection.platforms(), time)?;
+        let image = build_image(&self.selection.platforms(), &times)?;
         let files = image.layout(&references)?;
         let tar = image.archive(&references)?;
-        let materials = sbom::document(&image, time)?;
+        let materials = sbom::document(&image, &times)?;
         uninterrupted(|| {
             let archive = StagedFile::new(&archive, &tar, 0o644)?;
             let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
@@ -106,13 +107,26 @@ impl Image {
 }
 
 /// Builds every platform's program and the image of them all, showing how far it is.
-pub fn build_image(platforms: &[&'static Platform], time: Option<Duration>) -> Result<oci::Image> {
+pub fn build_image(platforms: &[&'static Platform], times: &Times) -> Result<oci::Image> {
     let progress = output::progress(2 * platforms.len())?;
     let programs = build::programs(platforms, &progress)?;
     progress.set_message("compressing");
-    let image = oci::Image::new(programs, time, || progress.inc(1))?;
+    let image = oci::Image::new(programs, times, || progress.inc(1))?;
     progress.finish_and_clear();
     Ok(image)
+}
+
+/// The version's, or those that SOURCE_DATE_EPOCH asks for.
+fn times() -> Result<Times> {
+    match source_date_epoch()? {
+        Some(time) => Ok(Times { created: oci::date(time), mtime: time.as_secs() }),
+        None => version_times(),
+    }
+}
+
+pub fn version_times() -> Result<Times> {
+    let release = Release::read(&build::root()?.join("release.toml"))?;
+    Ok(Times { created: release.created(), mtime: 0 })
 }
 
 /// <https://reproducible-builds.org/specs/source-date-epoch/>, as far as a tar header can hold it.

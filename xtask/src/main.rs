@@ -15,6 +15,7 @@ mod platform;
 mod reader;
 mod readme;
 mod reference;
+mod release;
 mod sbom;
 mod size;
 mod start;

@@ -1,20 +1,21 @@
-//! The documents of an OCI image, as short as they can be: on a node they weigh more than the program. `mediaType` at
-//! the top of manifests and indexes is left out, as images from before OCI 1.0.2 have it: whoever reads one was told
-//! the type by the descriptor or the registry that led there.
+//! The documents of an OCI image, with every field that some client cannot do without, and no other: on a node they
+//! weigh more than the program. Registry clients want `mediaType` at the top of manifests and indexes; buildah and skopeo
+//! want a `history` entry for each layer, Docker its `created`; cri-dockerd wants the config's `created`.
 
 use crate::build::Program;
 use crate::layer;
 use crate::platform::Platform;
 use anyhow::{Context, Result};
 use oci_spec::image::{
-    ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, ImageConfiguration, ImageConfigurationBuilder,
-    ImageIndex, ImageIndexBuilder, ImageManifest, ImageManifestBuilder, MediaType, OciLayout, OciLayoutBuilder, Os,
-    PlatformBuilder, RootFsBuilder,
+    ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, HistoryBuilder, ImageConfiguration,
+    ImageConfigurationBuilder, ImageIndex, ImageIndexBuilder, ImageManifest, ImageManifestBuilder, MediaType,
+    OciLayout, OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
+use tar::EntryType;
 
 /// What one platform's part of the image consists of.
 pub struct PlatformImage {
@@ -29,6 +30,14 @@ pub struct Image {
     pub platforms: Vec<PlatformImage>,
     pub index: Descriptor,
     pub blobs: Blobs,
+}
+
+/// When the image was made, and when its program was changed.
+#[derive(Clone)]
+pub struct Times {
+    pub created: String,
+    /// 0 unless a time was asked for: an unchanged program keeps its layer from version to version.
+    pub mtime: u64,
 }
 
 /// Content by its path in the layout: in their order, and each once.
@@ -53,12 +62,12 @@ pub fn path(descriptor: &Descriptor) -> String {
 }
 
 impl Image {
-    /// `built` is called after each platform. Only a time that was asked for is recorded.
-    pub fn new(programs: Vec<Program>, time: Option<Duration>, mut built: impl FnMut()) -> Result<Self> {
+    /// `built` is called after each platform.
+    pub fn new(programs: Vec<Program>, times: &Times, mut built: impl FnMut()) -> Result<Self> {
         let mut blobs = Blobs::default();
         let mut platforms = Vec::new();
         for program in programs {
-            platforms.push(PlatformImage::new(program, time, &mut blobs)?);
+            platforms.push(PlatformImage::new(program, times, &mut blobs)?);
             built();
         }
         let entries = platforms.iter().map(|part| index_entry(&part.manifest, part.program.platform));
@@ -95,20 +104,30 @@ impl Image {
     /// The layout in one file, with the document beside it by which Docker before 27 finds an image.
     pub fn archive(&self, references: &[String]) -> Result<Vec<u8>> {
         let mut files = self.layout(references)?;
-        // Its format knows nothing of platforms: the first one it is.
-        let first = self.platforms.first().context("an image needs a platform")?;
-        let document = docker_document(&first.config, &first.layer, references);
-        files.insert(DOCKER_DOCUMENT.into(), serde_json::to_vec(&document)?);
+        // Its format knows nothing of platforms. Of several it could name but one, which Docker before 27, and Podman 4
+        // where there are several references, would run on a host of any other.
+        if let [only] = &self.platforms[..] {
+            let document = docker_document(&only.config, &only.layer, references);
+            files.insert(DOCKER_DOCUMENT.into(), serde_json::to_vec(&document)?);
+        }
         let mut builder = tar::Builder::new(Vec::new());
-        for (name, content) in files {
+        let header = |kind, mode, size: usize| {
             let mut header = tar::Header::new_ustar();
-            header.set_mode(0o644);
+            header.set_entry_type(kind);
+            header.set_mode(mode);
             // Left empty, some readers take these for no number.
             header.set_uid(0);
             header.set_gid(0);
             header.set_mtime(0);
-            header.set_size(content.len() as u64);
-            builder.append_data(&mut header, name, content.as_slice())?;
+            header.set_size(size as u64);
+            header
+        };
+        // Apptainer finds no blob in a folder that has no entry.
+        for folder in FOLDERS {
+            builder.append_data(&mut header(EntryType::Directory, 0o755, 0), folder, &[][..])?;
+        }
+        for (name, content) in files {
+            builder.append_data(&mut header(EntryType::Regular, 0o644, content.len()), name, content.as_slice())?;
         }
         Ok(builder.into_inner()?)
     }
@@ -116,16 +135,19 @@ impl Image {
 
 pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
+/// The folders of a layout, as entries of an archive are named.
+const FOLDERS: [&str; 2] = ["blobs/", "blobs/sha256/"];
+
 /// The files of a layout that are no blobs, and what Docker reads.
 pub const LAYOUT: &str = "oci-layout";
 pub const INDEX: &str = "index.json";
 pub const DOCKER_DOCUMENT: &str = "manifest.json";
 
 impl PlatformImage {
-    fn new(program: Program, time: Option<Duration>, blobs: &mut Blobs) -> Result<Self> {
+    fn new(program: Program, times: &Times, blobs: &mut Blobs) -> Result<Self> {
         let platform = program.platform;
-        let layer = layer::layer(&program.bytes, time.unwrap_or_default().as_secs())?;
-        let config = configuration(platform, sha256(&layer.tar)?, time.map(date))?;
+        let layer = layer::layer(&program.bytes, times.mtime)?;
+        let config = configuration(platform, sha256(&layer.tar)?, &times.created)?;
         let config = blobs.add(MediaType::ImageConfig, serde_json::to_vec(&config)?)?;
         let layer = blobs.add(MediaType::ImageLayerGzip, layer.gzip)?;
         let manifest = manifest(config.clone(), layer.clone())?;
@@ -139,7 +161,11 @@ pub fn layout() -> Result<OciLayout> {
 }
 
 pub fn index(entries: Vec<Descriptor>) -> Result<ImageIndex> {
-    Ok(ImageIndexBuilder::default().schema_version(2u32).manifests(entries).build()?)
+    Ok(ImageIndexBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(entries)
+        .build()?)
 }
 
 pub fn index_entry(manifest: &Descriptor, platform: &Platform) -> Result<Descriptor> {
@@ -153,21 +179,21 @@ pub fn index_entry(manifest: &Descriptor, platform: &Platform) -> Result<Descrip
 }
 
 pub fn manifest(config: Descriptor, layer: Descriptor) -> Result<ImageManifest> {
-    Ok(ImageManifestBuilder::default().schema_version(2u32).config(config).layers([layer]).build()?)
+    let manifest = ImageManifestBuilder::default().schema_version(2u32).media_type(MediaType::ImageManifest);
+    Ok(manifest.config(config).layers([layer]).build()?)
 }
 
-pub fn configuration(platform: &Platform, diff_id: Digest, created: Option<String>) -> Result<ImageConfiguration> {
+pub fn configuration(platform: &Platform, diff_id: Digest, created: &str) -> Result<ImageConfiguration> {
     let rootfs = RootFsBuilder::default().typ("layers").diff_ids([diff_id.to_string()]).build()?;
     let mut config = ImageConfigurationBuilder::default()
+        .created(created)
         .architecture(platform.architecture.clone())
         .os(Os::Linux)
         .config(execution()?)
-        .rootfs(rootfs);
+        .rootfs(rootfs)
+        .history([HistoryBuilder::default().created(created).build()?]);
     if let Some(variant) = platform.variant {
         config = config.variant(variant);
-    }
-    if let Some(created) = created {
-        config = config.created(created);
     }
     Ok(config.build()?)
 }

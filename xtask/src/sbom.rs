@@ -1,9 +1,8 @@
 //! The bill of materials of an image, in CycloneDX: its programs with their hashes, and what the compiler linked into
-//! each, as cargo reported it. Like the image it has no time of its own and no serial number, so that it is the same
-//! from everybody.
+//! each, as cargo reported it. Its time is the image's, and it has no serial number, so that it is the same from everybody.
 
 use crate::build::{Crate, Program};
-use crate::oci;
+use crate::oci::{self, Times};
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::MetadataCommand;
 use cyclonedx_bom::external_models::date_time::DateTime;
@@ -18,13 +17,12 @@ use cyclonedx_bom::models::property::{Properties, Property};
 use cyclonedx_bom::prelude::{Bom, Validate};
 use oci_spec::image::Digest;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LICENCE: &str = env!("CARGO_PKG_LICENSE");
 const IMAGE: &str = "image";
 
-pub fn document(image: &oci::Image, time: Option<Duration>) -> Result<Vec<u8>> {
+pub fn document(image: &oci::Image, times: &Times) -> Result<Vec<u8>> {
     // By their reference: several programs share most of them.
     let mut libraries: BTreeMap<String, Component> = BTreeMap::new();
     let mut programs = Vec::new();
@@ -53,10 +51,13 @@ pub fn document(image: &oci::Image, time: Option<Duration>) -> Result<Vec<u8>> {
     let mut container = component(Classification::Container, "pause", VERSION, IMAGE.into(), LICENCE);
     container.hashes = Some(hash(image.index.digest()));
     container.purl = Some(Purl::new("oci", "pause", image.index.digest().as_ref())?);
-    let timestamp = time.map(oci::date).map(DateTime::try_from).transpose()?;
     let bom = Bom {
         serial_number: None,
-        metadata: Some(Metadata { timestamp, component: Some(container), ..Metadata::default() }),
+        metadata: Some(Metadata {
+            timestamp: Some(DateTime::try_from(times.created.clone())?),
+            component: Some(container),
+            ..Metadata::default()
+        }),
         components: Some(Components(programs.into_iter().chain(libraries.into_values()).collect())),
         dependencies: Some(Dependencies(dependencies)),
         ..Bom::default()

@@ -3,7 +3,7 @@
 
 use crate::build::{self, Program};
 use crate::elf::Elf;
-use crate::image::{build_image, totals};
+use crate::image::{build_image, totals, version_times};
 use crate::layer::layer;
 use crate::oci;
 use crate::output;
@@ -210,8 +210,7 @@ fn compare(columns: &[Column]) -> Table {
 
 fn readme(write: bool) -> Result<()> {
     let platforms: Vec<_> = PLATFORMS.iter().collect();
-    // Without a time: the sizes do not depend on when somebody builds.
-    let image = build_image(&platforms, None)?;
+    let image = build_image(&platforms, &version_times()?)?;
     let part = Part::new("size", &format!("{}\n\n{}", readme_table(&image)?, totals(&image)))?;
     if write { part.write() } else { part.check("cargo xtask size --write-readme") }
 }

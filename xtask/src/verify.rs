@@ -2,7 +2,7 @@
 //! came from elsewhere is a pause image.
 
 use crate::check::{self, Findings};
-use crate::image::build_image;
+use crate::image::{build_image, version_times};
 use crate::oci;
 use crate::output;
 use crate::platform::{PLATFORMS, Platform, Selection};
@@ -71,7 +71,7 @@ fn index_line(index: &Digest) -> String {
 }
 
 fn write_readme() -> Result<()> {
-    let image = build_image(&PLATFORMS.iter().collect::<Vec<_>>(), None)?;
+    let image = build_image(&PLATFORMS.iter().collect::<Vec<_>>(), &version_times()?)?;
     Part::new(PART, &format!("{}\n\n{}", digests(&image), index_line(image.index.digest())))?.write()
 }
 
@@ -87,7 +87,7 @@ fn digests(image: &oci::Image) -> Table {
 
 fn rebuild(platforms: &[&'static Platform]) -> Result<()> {
     let stated = Stated::read()?;
-    let image = build_image(platforms, None)?;
+    let image = build_image(platforms, &version_times()?)?;
     let mut differences = Vec::new();
     for part in &image.platforms {
         let (platform, digest, compiler) = (part.program.platform, part.manifest.digest(), &part.program.compiler);

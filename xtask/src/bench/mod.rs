@@ -12,6 +12,7 @@ mod table;
 mod timing;
 
 use crate::build;
+use crate::image::version_times;
 use crate::oci;
 use crate::output::{self, StagedFile, uninterrupted};
 use crate::platform;
@@ -160,11 +161,12 @@ fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
         timing::try_out(&subject.command()?).with_context(|| format!("cannot measure {}", subject.name))?;
     }
     progress.set_message("compressing");
+    let times = version_times()?;
     // Side by side, for it takes longest.
     let images = thread::scope(|scope| {
         let image = |subject: &Subject| {
             let program = subject.program.clone();
-            scope.spawn(|| oci::Image::new(vec![program], None, || ()))
+            scope.spawn(|| oci::Image::new(vec![program], &times, || ()))
         };
         let threads: Vec<_> = subjects.iter().map(image).collect();
         threads.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect::<Result<Vec<_>>>()

@@ -1,7 +1,10 @@
-//! runc and crun alone, without an engine: under the project's own seccomp profile pause starts, reaps and ends as
-//! anywhere else, whether what the profile does not list kills or fails.
+//! runc and crun without an engine, Debian 12's and unstable's: under the project's own seccomp profile pause starts,
+//! reaps and ends as anywhere else, whether what the profile does not list kills or fails.
 
+mod debian;
 mod engines;
+#[path = "cri/node/newer.rs"]
+mod newer;
 mod profile;
 mod support;
 
@@ -21,7 +24,7 @@ use support::{ERROR, Ended, TERMINATED, WARNING, eventually};
 use tempfile::TempDir;
 
 #[test]
-#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test runtimes -- --ignored"]
 fn the_first_process_reaps_and_ends_in_order() {
     every_way(|node, way| {
         let container = node.start(&way);
@@ -30,8 +33,8 @@ fn the_first_process_reaps_and_ends_in_order() {
 
         // What a container does that joins the Pod's PID namespace, with a /proc of its own.
         let join = ["nsenter", "--target", &pid, "--pid", "unshare", "--mount", "--mount-proc", "sh", "-euc"];
-        node.sandbox.run(&[&join[..], &[&engines::make_orphans()]].concat());
-        let states = node.sandbox.run(&[&join[..], &[engines::STATES]].concat());
+        let script = format!("(: &); (: & exec sleep 0.01); {}", engines::STATES);
+        let states = node.sandbox.run(&[&join[..], &[&script]].concat());
         assert_eq!(engines::zombies(&states), 0, "zombies in the Pod");
 
         container.terminated().exited(0, "", TERMINATED);
@@ -39,7 +42,7 @@ fn the_first_process_reaps_and_ends_in_order() {
 }
 
 #[test]
-#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test runtimes -- --ignored"]
 fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
     every_way(|node, way| {
         let container = node.start(&Way { has_own_pids: false, ..way });
@@ -49,7 +52,7 @@ fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
 
 /// Were the filter not in force, the tests above would pass as well.
 #[test]
-#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test runtimes -- --ignored"]
 fn what_the_profile_does_not_list_kills_or_fails() {
     every_way(|node, way| {
         let ended = node.run(&Way { unlisted: Some("pause"), ..way });
@@ -62,7 +65,7 @@ fn what_the_profile_does_not_list_kills_or_fails() {
 }
 
 #[test]
-#[ignore = "needs root, runc and crun: cargo test --test runtimes -- --ignored"]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test runtimes -- --ignored"]
 fn a_program_for_another_platform_is_told_of() {
     every_way(|node, way| {
         fs::write(node.program(), "no program").expect("writable");
@@ -76,6 +79,8 @@ fn a_program_for_another_platform_is_told_of() {
 #[derive(Clone, Copy, Debug)]
 struct Way {
     runtime: &'static str,
+    /// `create`, then `start`, as Podman and CRI-O do, instead of `run`: pause's first process waits in between.
+    is_created_first: bool,
     default_action: LinuxSeccompAction,
     /// Without it the runtimes load the filter earlier, and make more calls under it.
     no_new_privileges: bool,
@@ -85,12 +90,22 @@ struct Way {
 }
 
 fn every_way(test: impl Fn(&Node, Way)) {
-    for runtime in ["crun", "runc"] {
-        for default_action in [ScmpActKillProcess, ScmpActErrno] {
-            for no_new_privileges in [true, false] {
-                let way = Way { runtime, default_action, no_new_privileges, has_own_pids: true, unlisted: None };
+    for is_newer in [false, true] {
+        let node = Node::new();
+        if is_newer {
+            newer::lay_over(&node.sandbox);
+        }
+        for runtime in ["crun", "runc"] {
+            println!("{}", node.sandbox.run(&[runtime, "--version"]));
+            for [is_created_first, kills, no_new_privileges] in
+                (0..8).map(|way| [way & 1 != 0, way & 2 != 0, way & 4 != 0])
+            {
+                let default_action = if kills { ScmpActKillProcess } else { ScmpActErrno };
+                let has_own_pids = true;
+                let way =
+                    Way { runtime, is_created_first, default_action, no_new_privileges, has_own_pids, unlisted: None };
                 println!("{way:?}");
-                test(&Node::new(), way);
+                test(&node, way);
             }
         }
     }
@@ -103,6 +118,24 @@ struct Node {
 }
 
 const ID: &str = "pause";
+
+/// `$1` runs the container of the bundle `$2`, or creates it first if `$3` is true: under conmon, which Podman and CRI-O
+/// start it by, and which keeps its streams and its status.
+const RUN: &str = r#"
+    if ! $3; then
+        exec $1 run --bundle $2 --pid-file $2/pid pause
+    fi
+    conmon --sync --cid pause --cuuid pause --runtime $(command -v $1) --bundle $2 --container-pidfile $2/pid \
+        --log-path passthrough --exit-dir $2 &
+    until [ -s $2/pid ]; do
+        kill -0 $!
+        sleep 0.01
+    done
+    $1 start pause
+    wait $! || :
+    $1 delete pause
+    exit $(cat $2/pause)
+"#;
 
 impl Node {
     fn new() -> Self {
@@ -148,8 +181,9 @@ impl Node {
 
     fn command(&self, way: &Way) -> Command {
         self.specification(way).save(self.bundle.path().join("config.json")).expect("writable");
-        let mut command = self.sandbox.command(way.runtime);
-        command.arg("run").arg("--bundle").arg(self.bundle.path()).arg("--pid-file").arg(self.pid_file()).arg(ID);
+        fs::remove_file(self.pid_file()).ok();
+        let mut command = self.sandbox.command("sh");
+        command.args(["-euc", RUN, "sh", way.runtime]).arg(self.bundle.path()).arg(way.is_created_first.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -5,6 +5,8 @@ mod engines;
 mod support;
 
 use engines::{BUSYBOX, ORPHANS, Sandbox};
+use procfs::FromRead;
+use procfs::process::Status;
 use std::fs;
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
@@ -114,6 +116,26 @@ fn manifest() -> String {
         "spec": { "shareProcessNamespace": true, "containers": containers }
     });
     pod.to_string()
+}
+
+/// Podman creates a container, and crun waits, already under the profile, until it is started.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test podman -- --ignored"]
+fn sleeps_and_ends_under_the_projects_seccomp_profile() {
+    let node = Node::new();
+    let cgroup = format!("--cgroup-parent={}", node.sandbox.cgroup);
+    let run =
+        ["run", "--detach", "--name=infra", "--network=none", "--security-opt=seccomp=deploy/seccomp.json", &cgroup];
+    for more in [&[][..], &["--security-opt=no-new-privileges"]] {
+        node.podman(&[&run[..], more, &[IMAGE]].concat());
+        let status = node.sandbox.path(&format!("/proc/{}/status", node.pid("infra")));
+        support::eventually("pause to sleep", || {
+            Status::from_file(&status).is_ok_and(|status| support::sleeps(&status))
+        });
+        node.podman(&["stop", "--time=1", "infra"]);
+        assert_eq!(node.inspect("infra", ".State.ExitCode"), "0", "{more:?}");
+        node.podman(&["rm", "infra"]);
+    }
 }
 
 #[test]

@@ -1,18 +1,10 @@
 //! The image does its job on nodes with containerd, asked over the CRI as the kubelet asks: with containerd 1 and 2, each
 //! with runc and with crun.
 
-#[path = "../debian/mod.rs"]
-mod debian;
-#[path = "../engines/mod.rs"]
-mod engines;
-mod node;
-#[path = "../support/mod.rs"]
-mod support;
-
+use crate::node::pod::Pod;
+use crate::node::{Containerd, Kind, Node, PAUSE, SERVE, Traces};
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile};
-use node::pod::Pod;
-use node::{Containerd, Kind, Node, PAUSE, SERVE, Traces};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -33,7 +25,7 @@ macro_rules! on_every_node {
     };
     (@test $promise:ident, $name:ident, $containerd:expr, $runtime:literal) => {
         #[test]
-        #[ignore = "needs root and containers: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+        #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
         fn $name() {
             super::$promise(Kind { containerd: $containerd, runtime: $runtime });
         }
@@ -116,9 +108,9 @@ fn containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(kind: Kind) 
     let containers = ["one", "two"].map(|name| pod.start(name, &["sleep", "1000"]));
     for container in &containers {
         assert_eq!(container.sh("cat /proc/1/cmdline"), "/pause\0");
-        container.sh(&engines::make_orphans());
+        container.sh(&pause_tests::sandbox::make_orphans());
     }
-    assert_eq!(engines::zombies(&containers[0].sh(engines::STATES)), 0, "zombies in the Pod");
+    assert_eq!(pause_tests::sandbox::zombies(&containers[0].sh(pause_tests::sandbox::STATES)), 0, "zombies in the Pod");
 }
 
 fn containers_that_share_no_processes_see_none(kind: Kind) {
@@ -162,7 +154,7 @@ fn killed_it_is_not_ready_and_another_takes_over(kind: Kind) {
     let node = Node::new(kind);
     let pod = node.run(|_| {});
     node.sandbox.run(&["kill", "-KILL", &pod.pid().to_string()]);
-    support::eventually("the killed sandbox to be not ready", || !pod.is_ready());
+    pause_tests::eventually("the killed sandbox to be not ready", || !pod.is_ready());
     // As the kubelet does it.
     pod.stop();
     let another = node.run(|_| {});
@@ -200,7 +192,7 @@ fn ends_under_a_seccomp_profile_that_denies_it_to_sleep(kind: Kind) {
     let denying = PROFILE.replace("\"pause\",", "").replace("\"ppoll\",", "");
     assert_ne!(denying, PROFILE);
     let pod = run_with_profile(&node, &denying);
-    support::eventually("the sandbox to be not ready", || !pod.is_ready());
+    pause_tests::eventually("the sandbox to be not ready", || !pod.is_ready());
 }
 
 /// The project's own, for pause and for what the runtimes do between the filter and pause.

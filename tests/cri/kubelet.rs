@@ -1,15 +1,7 @@
 //! A kubelet runs a static Pod on the image, with containerd 1 and runc: what it asks of pause over the Pod's life.
 
-#[path = "../debian/mod.rs"]
-mod debian;
-#[path = "../engines/mod.rs"]
-mod engines;
-mod node;
-#[path = "../support/mod.rs"]
-mod support;
-
-use node::pod::{Container, Pod};
-use node::{BUSYBOX, Containerd, Kind, Node, SERVE, Traces};
+use crate::node::pod::{Container, Pod};
+use crate::node::{BUSYBOX, Containerd, Kind, Node, SERVE, Traces};
 use serde_json::json;
 use std::time::Duration;
 
@@ -19,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const ONE: Traces = Traces { pods: 1, processes: 1, addresses: 1, interfaces: 1 };
 
 #[test]
-#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn a_static_pod_comes_up() {
     let node = node();
     let pod = start_pod(&node);
@@ -34,7 +26,7 @@ fn a_static_pod_comes_up() {
 }
 
 #[test]
-#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn it_keeps_its_address_when_a_container_restarts() {
     let node = node();
     let pod = start_pod(&node);
@@ -50,7 +42,7 @@ fn it_keeps_its_address_when_a_container_restarts() {
 }
 
 #[test]
-#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn it_gets_a_new_sandbox_when_pause_is_killed() {
     let node = node();
     let pod = start_pod(&node);
@@ -65,7 +57,7 @@ fn it_gets_a_new_sandbox_when_pause_is_killed() {
 }
 
 #[test]
-#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --package pause-test-cri -- --ignored"]
+#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn it_goes_away_without_a_trace() {
     let node = node();
     let pod = start_pod(&node);
@@ -125,5 +117,5 @@ fn running<'a>(pod: &'a Pod, name: &str) -> Container<'a> {
 
 #[track_caller]
 fn eventually(what: &str, condition: impl FnMut() -> bool) {
-    support::within(PATIENCE, what, condition);
+    pause_tests::within(PATIENCE, what, condition);
 }

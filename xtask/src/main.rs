@@ -4,7 +4,6 @@
 mod bench;
 mod build;
 mod check;
-mod demo;
 mod distribution;
 mod elf;
 mod image;
@@ -38,7 +37,6 @@ struct CommandLine {
 enum Command {
     Bench(bench::Bench),
     Build(build::Build),
-    Demo(demo::Demo),
     Image(image::Image),
     Size(size::Size),
     Verify(verify::Verify),
@@ -49,7 +47,6 @@ fn main() -> ExitCode {
     let result = output::exit_on_signals().and_then(|()| match command_line.command {
         Command::Bench(bench) => bench.run(),
         Command::Build(build) => build.run(),
-        Command::Demo(demo) => demo.run(),
         Command::Image(image) => image.run(),
         Command::Size(size) => size.run(),
         Command::Verify(verify) => verify.run(),

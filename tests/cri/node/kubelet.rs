@@ -1,7 +1,7 @@
 //! The kubelet of Debian's source package: built once, kept in target/kubelet, and run on a node.
 
 use super::Node;
-use crate::debian::{self, Archive};
+use pause_tests::debian::{self, Archive};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -2,17 +2,14 @@
 //! the tests run Pods on it. What fails shows containerd's log.
 
 // Each file in tests/cri is a program of its own and uses a part of this.
-#![allow(dead_code)]
-
 mod busybox;
 mod kubelet;
-mod newer;
 pub mod pod;
 
-use crate::engines::{self, Sandbox};
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::*;
+use pause_tests::sandbox::{self, Sandbox};
 use pod::Pod;
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -110,8 +107,8 @@ const DAEMON: &str =
 
 /// The image, as the archive and as the layout, which the tests share: it is the same every time.
 static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cri");
-    engines::image(&folder, &[]);
+    let folder = pause_tests::target().join("cri");
+    sandbox::image(&folder, &[]);
     folder
 });
 
@@ -135,7 +132,7 @@ impl Node {
 
     /// A node with a registry that has the image, under a name that leads there.
     pub fn with_registry(kind: Kind) -> (Self, String) {
-        let name = format!("{}/pause:{}", engines::REGISTRY, env!("CARGO_PKG_VERSION"));
+        let name = format!("{}/pause:{}", sandbox::REGISTRY, env!("CARGO_PKG_VERSION"));
         let node = Self::empty(kind, &name);
         node.sandbox.start_registry();
         node.sandbox.push(&IMAGE.join("oci"), PAUSE, &name);
@@ -146,7 +143,7 @@ impl Node {
     fn empty(kind: Kind, sandbox_image: &str) -> Self {
         let sandbox = Sandbox::new();
         if kind.containerd == Containerd::V2 {
-            newer::lay_over(&sandbox);
+            pause_tests::newer::lay_over(&sandbox);
         }
         let deployed = kind.containerd.deployed();
         assert!(deployed.contains(PAUSE), "{PAUSE} is not in {deployed}");

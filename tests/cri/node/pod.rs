@@ -1,7 +1,6 @@
 //! A Pod and its containers, for what a test asks of them.
 
 use super::{BUSYBOX, Node};
-use crate::support;
 use k8s_cri::v1::*;
 use procfs::process::Process;
 use sha2::{Digest, Sha256};
@@ -60,14 +59,14 @@ impl Pod<'_> {
     #[track_caller]
     pub fn sleeps(&self) -> procfs::process::Status {
         let status = || self.process().status().expect("pause lives");
-        support::eventually("pause to sleep", || support::sleeps(&status()));
+        pause_tests::eventually("pause to sleep", || pause_tests::sleeps(&status()));
         status()
     }
 
     #[track_caller]
     pub fn runs_the_shipped_file(&self) {
         self.sleeps();
-        let [runs, shipped] = [&*self.proc().join("exe"), support::shipped()]
+        let [runs, shipped] = [&*self.proc().join("exe"), pause_tests::shipped()]
             .map(|path| Sha256::digest(fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"))));
         assert!(runs == shipped, "the sandbox runs another file");
         assert_eq!(self.process().cmdline().expect("readable"), ["/pause"]);

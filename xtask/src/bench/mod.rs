@@ -2,7 +2,6 @@
 
 mod cgroup;
 mod density;
-mod fleet;
 mod memory;
 mod orphans;
 mod peers;
@@ -41,7 +40,7 @@ pub struct Bench {
     /// Another program to measure, such as a pause.c of your own; repeat it for several
     #[arg(long = "peer", value_name = "NAME=FILE", value_parser = peers::parse)]
     peers: Vec<Peer>,
-    /// Make the pictures, the fleet and the table in README.md anew from bench/results.json, without measuring
+    /// Make the pictures and the table in README.md anew from bench/results.json, without measuring
     #[arg(long, conflicts_with_all = ["quick", "peers"])]
     render: bool,
     /// Fail if one of these is not what bench/results.json says
@@ -102,7 +101,7 @@ const RENDER: &str = "cargo xtask bench --render";
 
 /// Everything that is made from the results, and they themselves, by name.
 fn files(results: &Results) -> Result<Vec<(String, String)>> {
-    let mut files = vec![(RESULTS.to_owned(), json(results)?), ("fleet.md".to_owned(), fleet::page(results)?)];
+    let mut files = vec![(RESULTS.to_owned(), json(results)?)];
     for theme in &picture::THEMES {
         files.push((format!("programs-{}.svg", theme.name), picture::programs(results, theme)?));
         files.push((format!("density-{}.svg", theme.name), picture::density(results, theme)?));

@@ -1,0 +1,255 @@
+//! Faults: every system call failing, and standard streams that are closed, broken or full. It never spins, hangs or
+//! dies of a message it cannot deliver.
+
+#[path = "../kernel/errors.rs"]
+mod errors;
+
+use nix::libc;
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+use pause_tests::fault::{broken, failing, full, under};
+use pause_tests::profile::Profile;
+use pause_tests::*;
+use seccompiler::{SeccompAction, SeccompFilter};
+use std::fs::File;
+use std::io::{PipeReader, Read, pipe};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use syscalls::Sysno;
+
+/// Both ways to run it, each with what it says at the start.
+fn both_ways() -> [(Command, &'static str); 2] {
+    [(sandboxed(shipped()), ""), (alone(shipped()), WARNING)]
+}
+
+fn closing(mut command: Command, stream: i32) -> Command {
+    // SAFETY: only a system call is made between fork and exec; the stream is then used no more.
+    unsafe {
+        command.pre_exec(move || {
+            drop(OwnedFd::from_raw_fd(stream));
+            Ok(())
+        })
+    };
+    command
+}
+
+#[test]
+fn closed_streams_are_ignored() {
+    for (command, _) in both_ways() {
+        let command = closing(closing(closing(command, 0), 1), 2);
+        Pause::start(command).terminated().exited(0, "", "");
+    }
+    let mut command = closing(alone(shipped()), 1);
+    command.arg("-v");
+    finish(command).exited(0, "", "");
+}
+
+#[test]
+fn a_broken_stderr_neither_kills_it_at_the_start_nor_changes_its_end() {
+    for (mut command, _) in both_ways() {
+        command.stderr(broken());
+        Pause::start(command).terminated().exited(0, "", "");
+    }
+}
+
+#[test]
+fn a_stderr_that_breaks_while_it_sleeps_does_not_change_its_end() {
+    for (mut command, _) in both_ways() {
+        let (reader, writer) = pipe().expect("a pipe");
+        command.stderr(writer);
+        let pause = Pause::start(command);
+        drop(reader);
+        // The command kept a copy of the writing end only, so nobody reads.
+        pause.terminated().exited(0, "", "");
+    }
+}
+
+#[test]
+fn a_full_stderr_neither_blocks_it_at_the_start_nor_at_the_end() {
+    for (mut command, _) in both_ways() {
+        let (reader, writer) = full();
+        command.stderr(writer);
+        Pause::start(command).terminated().exited(0, "", "");
+        assert!(dots(reader), "the messages must have been dropped");
+    }
+}
+
+/// Whether nothing but what [`full`] wrote is in the pipe.
+fn dots(mut reader: PipeReader) -> bool {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).expect("every writer is gone");
+    bytes.iter().all(|byte| *byte == b'.')
+}
+
+#[test]
+fn messages_reach_files_and_devices() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("stderr");
+    let mut command = alone(shipped());
+    command.stderr(File::create(&path).expect("writable"));
+    Pause::start(command).terminated().exited(0, "", "");
+    assert_eq!(std::fs::read_to_string(&path).expect("readable"), [WARNING, TERMINATED].concat());
+
+    let mut command = alone(shipped());
+    command.stderr(Stdio::null());
+    Pause::start(command).terminated().exited(0, "", "");
+}
+
+#[test]
+fn a_full_device_loses_the_message_and_nothing_else() {
+    for (mut command, _) in both_ways() {
+        command.stderr(File::options().write(true).open("/dev/full").expect("/dev/full"));
+        Pause::start(command).terminated().exited(0, "", "");
+    }
+}
+
+#[test]
+fn the_version_waits_for_a_slow_reader_as_any_filter_does() {
+    let (mut reader, writer) = full();
+    let mut command = alone(shipped());
+    command.arg("-v").stdout(writer);
+    let mut child = command.spawn().expect("starts");
+    drop(command);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("every writer is gone");
+    assert!(text.ends_with(&format!(".{VERSION}")), "{:?}", &text[text.len().saturating_sub(40)..]);
+    assert!(child.wait().expect("waitable").success());
+}
+
+#[test]
+fn a_sandbox_whose_log_reader_died_still_ends_in_order() {
+    // What containerd's shim dying does to a sandbox: both streams break while it sleeps.
+    let (stdout, stdout_writer) = pipe().expect("a pipe");
+    let (stderr, stderr_writer) = pipe().expect("a pipe");
+    let mut command = sandboxed(shipped());
+    command.stdout(stdout_writer).stderr(stderr_writer);
+    let pause = Pause::start(command);
+    drop((stdout, stderr));
+    pause.signal(SIGTERM);
+    assert_eq!(pause.ended().status.code(), Some(0));
+}
+
+/// Under an emulator these would make the emulator's own system calls fail.
+mod natively {
+    use super::*;
+
+    #[test]
+    fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call() {
+        for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
+            for &error in errors::RT_SIGACTION {
+                for (command, warning) in both_ways() {
+                    let command = failing(command, libc::SYS_rt_sigaction, Some((0, signal as u64)), error);
+                    finish(command).exited(code, "", warning);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_denied_pause_ends_it_with_a_message_and_status_42() {
+        for &error in errors::PAUSE {
+            for (command, warning) in both_ways() {
+                let command = failing(command, libc::SYS_pause, None, error);
+                finish(command).exited(42, "", &[warning, ERROR].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_getpid_means_a_warning() {
+        for &error in errors::ANY {
+            for (command, _) in both_ways() {
+                let command = failing(command, libc::SYS_getpid, None, error);
+                Pause::start(command).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_wait4_is_of_no_consequence() {
+        for &error in errors::WAIT4 {
+            for (command, warning) in both_ways() {
+                let command = failing(command, libc::SYS_wait4, Some((2, libc::WNOHANG as u64)), error);
+                Pause::start(command).terminated().exited(0, "", &[warning, TERMINATED].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_write_loses_the_message_and_nothing_else() {
+        for &error in errors::WRITE {
+            for (command, _) in both_ways() {
+                let command = failing(command, libc::SYS_write, Some((0, 2)), error);
+                Pause::start(command).terminated().exited(0, "", "");
+            }
+            let mut command = failing(alone(shipped()), libc::SYS_write, Some((0, 1)), error);
+            command.arg("-v");
+            finish(command).exited(0, "", "");
+        }
+    }
+
+    #[test]
+    fn a_failing_poll_loses_the_message_and_nothing_else() {
+        for &error in errors::POLL {
+            for (command, _) in both_ways() {
+                let command = failing(command, libc::SYS_poll, None, error);
+                Pause::start(command).terminated().exited(0, "", "");
+            }
+        }
+    }
+
+    /// With nothing left that it could do, it neither sleeps again nor tells anything twice; SIGKILL ends it.
+    #[test]
+    fn a_denied_exit_keeps_it_running_in_vain() {
+        let ticks = |pid| procfs::process::Process::new(pid).and_then(|process| process.stat()).expect("alive").utime;
+        for &error in errors::ANY {
+            let told = Pause::start(failing(alone(shipped()), libc::SYS_exit, None, error));
+            told.signal(SIGTERM);
+            eventually("pause to run on", || ticks(told.pid.as_raw()) > 5);
+            told.signal(SIGKILL);
+            let ended = told.ended();
+            ended.was_killed_by(libc::SIGKILL);
+            assert_eq!(ended.stderr, [WARNING, TERMINATED].concat());
+
+            let mut version = failing(alone(shipped()), libc::SYS_exit, None, error);
+            let mut version = version.arg("-v").spawn().expect("starts");
+            eventually("pause to run on", || ticks(version.id() as i32) > 5);
+            version.kill().expect("alive");
+            let output = version.wait_with_output().expect("readable");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), VERSION);
+        }
+    }
+
+    #[test]
+    fn it_makes_no_other_system_call_than_its_profile_allows() {
+        let profile = Profile::read();
+        let number = |name: &str| name.parse::<Sysno>().expect("a system call of this machine").id().into();
+        let calls: Vec<libc::c_long> = profile.own_calls().into_iter().map(number).collect();
+        let confined = |mut command: Command| {
+            // execve is the test's own, to become pause; EPERM would hide what killing shows.
+            let rules = calls.iter().copied().chain([libc::SYS_execve]).map(|call| (call, vec![])).collect();
+            let architecture = std::env::consts::ARCH.try_into().expect("an architecture seccompiler knows");
+            let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture);
+            under(&mut command, filter.expect("a valid filter"));
+            command
+        };
+        Pause::start(confined(alone(shipped()))).terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+        let mut version = confined(alone(shipped()));
+        version.arg("-v");
+        finish(version).exited(0, VERSION, "");
+        // With pause denied it also speaks its last words.
+        let last_words = failing(alone(shipped()), libc::SYS_pause, None, errors::EPERM);
+        finish(confined(last_words)).exited(42, "", &[WARNING, ERROR].concat());
+    }
+
+    #[test]
+    fn a_full_stderr_does_not_keep_an_error_from_ending_it() {
+        for (command, _) in both_ways() {
+            let mut command = failing(command, libc::SYS_pause, None, errors::EPERM);
+            let (reader, writer) = full();
+            command.stderr(writer);
+            finish(command).exited(42, "", "");
+            assert!(dots(reader), "the messages must have been dropped");
+        }
+    }
+}

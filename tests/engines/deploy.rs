@@ -1,0 +1,251 @@
+//! The pages of deploy/ can be followed: the commands do what the page says, and the image has the names that each
+//! distribution asks for.
+
+use pause_tests::ROOT;
+use pause_tests::sandbox::Sandbox;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+const OWN_NAME: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
+
+const LOAD: &str = "1. Load";
+const USE: &str = "2. Use";
+const CHECK: &str = "3. Check";
+const UNDO: &str = "Undo";
+
+#[test]
+#[ignore = "needs root, containerd and runc: cargo test --test engines deploy:: -- --ignored"]
+fn the_commands_for_containerd_do_what_the_page_says() {
+    let node = Node::new("containerd", Sandbox::new());
+    node.sandbox.start_containerd();
+    node.load();
+    assert_eq!(node.images(), node.asked_for());
+    // In place of the kubelet's first Pod.
+    let name = &node.asked_for()[0];
+    node.run(&format!("ctr --namespace k8s.io run --detach --cgroup {}/pod {name} pod", node.sandbox.cgroup));
+    node.check("65535");
+    node.run("ctr --namespace k8s.io task rm --force pod && ctr --namespace k8s.io container rm pod");
+    // What deploy/README.md says to do before, here with the only image there is.
+    let kept = README.commands("Before you start");
+    node.run(&kept[0]);
+    node.undo();
+    assert_eq!(node.images(), [""; 0]);
+    node.run(&kept[1]);
+    assert_eq!(node.images(), ["registry.k8s.io/pause:3.10"]);
+}
+
+#[test]
+#[ignore = "needs root, containerd, docker.io and podman: cargo test --test engines deploy:: -- --ignored"]
+fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
+    let containerd = Sandbox::new();
+    containerd.start_containerd();
+    for name in DISTRIBUTIONS.keys() {
+        match name.as_str() {
+            "cri-dockerd" | "cri-o" => {
+                let is_docker = name == "cri-dockerd";
+                let sandbox = if is_docker { Sandbox::with_docker() } else { Sandbox::new() };
+                let image = if is_docker { "docker image" } else { "podman image" };
+                let folder = archive(name);
+                let load = format!("cd {}; {}", folder.path().display(), DISTRIBUTIONS[name].load);
+                sandbox.run(&["sh", "-euc", &load]);
+                sandbox.run(&["sh", "-euc", &format!("{image} inspect {}", asked_for(name).join(" "))]);
+            }
+            _ => {
+                let folder = archive(name);
+                let archive = folder.path().join("pause.tar");
+                // A namespace each, as if it were a node each.
+                let ctr = format!("ctr --namespace {name} images");
+                containerd.run(&["sh", "-euc", &format!("{ctr} import {}", archive.display())]);
+                let found = containerd.run(&["sh", "-euc", &format!("{ctr} ls --quiet")]);
+                assert_eq!(lines(&found), asked_for(name), "on a node of {name}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root, containerd, all toolchains: cargo test --test engines deploy:: -- --ignored"]
+fn containerd_does_not_load_an_image_for_another_platform() {
+    let message = "no match for platform in manifest";
+    let foreign = if std::env::consts::ARCH == "s390x" { "amd64" } else { "s390x" };
+    let sandbox = Sandbox::new();
+    sandbox.start_containerd();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["xtask", "image", "--platform", foreign, "--output"]).arg(folder.path());
+    let status = command.current_dir(ROOT).stdout(Stdio::null()).status();
+    assert!(status.expect("cargo runs").success(), "{command:?}");
+    let archive = folder.path().join("pause.tar").display().to_string();
+    let ended = sandbox.try_run(&["ctr", "--namespace", "k8s.io", "images", "import", &archive]);
+    assert!(!ended.status.success() && ended.to_string().contains(message), "{ended}");
+}
+
+#[test]
+#[ignore = "needs root and docker.io: cargo test --test engines deploy:: -- --ignored"]
+fn the_commands_for_docker_do_what_the_page_says() {
+    let node = Node::new("docker", Sandbox::with_docker());
+    node.load();
+    let run = node.page.commands(USE).join("\n");
+    node.run(&run.replace("docker run", &format!("docker run --cgroup-parent={}", node.sandbox.cgroup)));
+    node.check("65535");
+    node.undo();
+    assert_eq!(node.run("docker container ls --all --quiet; docker image ls --quiet"), "");
+}
+
+#[test]
+#[ignore = "needs root, podman and crun: cargo test --test engines deploy:: -- --ignored"]
+fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
+    let node = Node::new("podman", Sandbox::new());
+    node.load();
+    let folder = "/etc/containers/containers.conf.d";
+    let configuration = &node.page.blocks(USE, "toml")[0];
+    node.run(&format!("mkdir -p {folder}; cat > {folder}/pause.conf << 'end'\n{configuration}\nend"));
+    let run = node.page.commands(USE).join("\n");
+    node.run(&run.replace("pod create", &format!("pod create --cgroup-parent={}", node.sandbox.cgroup)));
+    node.check("0");
+    node.undo();
+    assert_eq!(node.run("podman pod ls --quiet; podman container ls --all --quiet; podman image ls --quiet"), "");
+}
+
+/// A machine on which one page is followed, in the folder where the archive is.
+struct Node {
+    page: &'static Page,
+    name: String,
+    sandbox: Sandbox,
+    folder: TempDir,
+}
+
+impl Node {
+    fn new(name: &str, sandbox: Sandbox) -> Self {
+        Self { page: &PAGES[name], name: name.into(), sandbox, folder: archive(name) }
+    }
+
+    #[track_caller]
+    fn run(&self, script: &str) -> String {
+        let script = format!("cd {}\n{script}", self.folder.path().display());
+        self.sandbox.run(&["bash", "-euo", "pipefail", "-c", &script])
+    }
+
+    /// The command after the one that makes the archive.
+    #[track_caller]
+    fn load(&self) {
+        self.run(&self.page.commands(LOAD)[1..].join("\n"));
+    }
+
+    /// What the page has checked, and what deploy/README.md says of the process.
+    #[track_caller]
+    fn check(&self, user: &str) {
+        assert_eq!(self.run(&self.page.commands(CHECK).join("\n")), pause_tests::VERSION.trim_end());
+        let seen = self.run("pid=$(pgrep -n -x pause); stat --format=%u /proc/$pid; tr '\\0' ' ' < /proc/$pid/cmdline");
+        assert_eq!(seen.trim_end(), format!("{user}\n/pause"), "user and command line");
+        let memory = self.run("awk '/^VmRSS:/ { print $2 }' /proc/$(pgrep -n -x pause)/status");
+        let memory: u32 = memory.trim_end().parse().expect("a number of KB");
+        let limit = 64;
+        assert!(memory < limit, "{memory} KB");
+    }
+
+    #[track_caller]
+    fn undo(&self) {
+        self.run(&self.page.commands(UNDO).join("\n"));
+    }
+
+    fn asked_for(&self) -> Vec<String> {
+        asked_for(&self.name)
+    }
+
+    fn images(&self) -> Vec<String> {
+        lines(&self.run("ctr --namespace k8s.io images ls --quiet"))
+    }
+}
+
+/// Makes the archive for a distribution, in a folder of its own.
+fn archive(name: &str) -> TempDir {
+    // Building the tool may take longer than a command is given.
+    pause_tests::shipped();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["xtask", "image", "--output"]).arg(folder.path()).current_dir(ROOT);
+    if DISTRIBUTIONS.contains_key(name) {
+        command.args(["--for", name]);
+    }
+    pause_tests::sandbox::succeed(command);
+    folder
+}
+
+/// In the order that lists of images have.
+fn asked_for(name: &str) -> Vec<String> {
+    let distribution = &DISTRIBUTIONS[name];
+    let runtime = distribution.runtime.iter().map(|runtime| &DISTRIBUTIONS[runtime]);
+    let mut names: Vec<String> =
+        runtime.chain([distribution]).flat_map(|one| &one.asks_for).map(|name| name.image.clone()).collect();
+    names.push(OWN_NAME.into());
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+// What the tests share
+
+static PAGES: LazyLock<BTreeMap<String, Page>> =
+    LazyLock::new(|| ["containerd", "docker", "podman"].map(|name| (name.into(), Page::read(name))).into());
+
+static README: LazyLock<Page> = LazyLock::new(|| Page::read("README"));
+
+static DISTRIBUTIONS: LazyLock<BTreeMap<String, Distribution>> = LazyLock::new(|| {
+    let text = fs::read_to_string(Path::new(ROOT).join("deploy/names.toml")).expect("a table of names");
+    toml::from_str(&text).unwrap_or_else(|error| panic!("names.toml: {error}"))
+});
+
+/// That there is nothing else in the table is seen to by the tool.
+#[derive(Deserialize)]
+struct Distribution {
+    load: String,
+    runtime: Option<String>,
+    #[serde(rename = "asks-for")]
+    asks_for: Vec<Name>,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    image: String,
+}
+
+/// A page's blocks: under which heading of the second level, in which language, and what.
+struct Page(Vec<(String, String, String)>);
+
+impl Page {
+    fn read(name: &str) -> Self {
+        let path = format!("{ROOT}/deploy/{name}.md");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut blocks = Vec::new();
+        for section in text.split("\n## ").skip(1) {
+            let title = section.lines().next().expect("a heading");
+            let fenced =
+                section.split("\n```").skip(1).step_by(2).map(|block| block.split_once('\n').expect("a block"));
+            blocks.extend(fenced.map(|(language, content)| (title.into(), language.into(), content.into())));
+        }
+        Self(blocks)
+    }
+
+    #[track_caller]
+    fn blocks(&self, title: &str, language: &str) -> Vec<String> {
+        let found = self.0.iter().filter(|(section, its, _)| section == title && its == language);
+        let blocks: Vec<_> = found.map(|(_, _, content)| content.trim_end().to_owned()).collect();
+        assert!(!blocks.is_empty(), "no block of {language} under {title}");
+        blocks
+    }
+
+    #[track_caller]
+    fn commands(&self, title: &str) -> Vec<String> {
+        self.blocks(title, "sh")
+    }
+}

@@ -1,0 +1,8 @@
+//! The image in what runs or carries it, each in a sandbox of its own.
+
+mod containerfile;
+mod deploy;
+mod docker;
+mod podman;
+mod registry;
+mod runtimes;

@@ -1,0 +1,239 @@
+//! The image does its job in Podman: it holds the namespaces of a real Pod of two containers, loses none of them when
+//! a container dies, leaves no zombie and ends when it is told to.
+
+use pause_tests::sandbox::{BUSYBOX, ORPHANS, Sandbox};
+use procfs::FromRead;
+use procfs::process::Status;
+use std::fs;
+
+const IMAGE: &str = "registry.k8s.io/pause:3.10";
+
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]
+fn holds_a_pod_whose_containers_come_and_go() {
+    let node = Node::new();
+    node.start_pod(IMAGE, "/pause");
+    node.podman(&["run", "--detach", "--pod=pod", "--name=server", BUSYBOX, "sh", "-c", SERVER]);
+    node.podman(&["run", "--detach", "--pod=pod", "--name=client", BUSYBOX, "sleep", "1000"]);
+
+    let held = node.sandbox.run(&["sha256sum", &format!("/proc/{}/exe", node.pid("infra"))]);
+    let shipped = node.sandbox.run(&["sha256sum", &pause_tests::shipped().display().to_string()]);
+    assert_eq!(held.split(' ').next(), shipped.split(' ').next(), "the infra container runs another file");
+
+    for container in ["server", "client"] {
+        assert_eq!(node.sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
+    }
+    assert_eq!(node.namespaces("client"), node.namespaces("server"), "the client's namespaces and the server's");
+    assert_eq!(node.wget("http://localhost:8080"), "hello");
+
+    let (address, process) = (node.address(), node.pid("server"));
+    node.podman(&["kill", "server"]);
+    assert_eq!(node.podman(&["wait", "server"]), "137", "the killed server's status");
+    assert_eq!(node.address(), address, "the Pod's address while the server is dead");
+    node.podman(&["start", "server"]);
+    assert_ne!(node.pid("server"), process, "the server is the process that was killed");
+    assert_eq!(node.address(), address, "the Pod's address after the server came back");
+    assert_eq!(node.wget(&format!("http://{address}:8080")), "hello");
+    assert_eq!(node.namespaces("client"), node.namespaces("server"), "the client's namespaces and the new server's");
+
+    node.make_orphans(&["server", "client"]);
+    assert_eq!(node.zombies(), 0, "zombies in the Pod");
+
+    assert_eq!(node.status_when_stopped(), "0");
+    let said = node.sandbox.run(&["sh", "-c", "podman logs infra 2>&1"]);
+    assert_eq!(said, pause_tests::TERMINATED.trim_end(), "what pause said");
+}
+
+/// What the checks above would show of a first process that neither reaps nor listens.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]
+fn a_first_process_that_is_no_pause_leaves_zombies_and_is_killed() {
+    let node = Node::new();
+    node.start_pod(BUSYBOX, "/bin/sleep 1000");
+    node.podman(&["run", "--detach", "--pod=pod", "--name=client", BUSYBOX, "sleep", "1000"]);
+    node.make_orphans(&["client"]);
+    assert_eq!(node.zombies(), ORPHANS, "zombies in the Pod");
+    assert_eq!(node.status_when_stopped(), "137");
+}
+
+/// As on a node where containers.conf names the image and Pods come from manifests.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]
+fn holds_the_pod_of_a_kubernetes_manifest() {
+    let _cgroup = CgroupOfPods;
+    let node = Node::new();
+    fs::create_dir_all(node.sandbox.path("/etc/containers/containers.conf.d")).expect("writable");
+    let configuration = format!("[engine]\ninfra_image = \"{IMAGE}\"\ninfra_command = \"/pause\"\n");
+    fs::write(node.sandbox.path("/etc/containers/containers.conf.d/pause.conf"), configuration).expect("writable");
+    fs::write(node.sandbox.path("/run/pod.yaml"), manifest()).expect("writable");
+    node.podman(&["play", "kube", "/run/pod.yaml"]);
+
+    let infra = node.podman(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
+    assert_eq!(node.inspect(&infra, ".ImageName"), IMAGE, "the infra container's image");
+    for container in ["pod-server", "pod-client"] {
+        assert_eq!(node.sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
+    }
+    assert_eq!(
+        node.namespaces("pod-client"),
+        node.namespaces("pod-server"),
+        "the client's namespaces and the server's"
+    );
+    let served = node.sh("pod-client", "until wget -q -O - http://localhost:8080; do sleep 0.1; done");
+    assert_eq!(served, "hello");
+    node.sh("pod-client", &pause_tests::sandbox::make_orphans());
+    assert_eq!(
+        pause_tests::sandbox::zombies(&node.sh("pod-client", pause_tests::sandbox::STATES)),
+        0,
+        "zombies in the Pod"
+    );
+
+    node.podman(&["pod", "stop", "--time=1", "pod"]);
+    assert_eq!(node.inspect(&infra, ".State.ExitCode"), "0");
+    node.podman(&["play", "kube", "--down", "/run/pod.yaml"]);
+}
+
+/// The cgroup that Podman makes for all Pods of manifests, which cannot name another, and leaves there.
+struct CgroupOfPods;
+
+impl Drop for CgroupOfPods {
+    fn drop(&mut self) {
+        pause_tests::sandbox::remove_cgroups("libpod_parent");
+    }
+}
+
+fn manifest() -> String {
+    let container = |name: &str, command: &[&str]| {
+        // Of an image that names no PATH Podman gives a container of a manifest none either.
+        let path = serde_json::json!({ "name": "PATH", "value": "/bin" });
+        serde_json::json!({
+            "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command, "env": [path]
+        })
+    };
+    let containers = [container("server", &["sh", "-c", SERVER]), container("client", &["sleep", "1000"])];
+    let pod = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "pod" },
+        "spec": { "shareProcessNamespace": true, "containers": containers }
+    });
+    pod.to_string()
+}
+
+/// Podman creates a container, and crun waits, already under the profile, until it is started.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]
+fn sleeps_and_ends_under_the_projects_seccomp_profile() {
+    let node = Node::new();
+    let cgroup = format!("--cgroup-parent={}", node.sandbox.cgroup);
+    let run =
+        ["run", "--detach", "--name=infra", "--network=none", "--security-opt=seccomp=deploy/seccomp.json", &cgroup];
+    for more in [&[][..], &["--security-opt=no-new-privileges"]] {
+        node.podman(&[&run[..], more, &[IMAGE]].concat());
+        let status = node.sandbox.path(&format!("/proc/{}/status", node.pid("infra")));
+        pause_tests::eventually("pause to sleep", || {
+            Status::from_file(&status).is_ok_and(|status| pause_tests::sleeps(&status))
+        });
+        node.podman(&["stop", "--time=1", "infra"]);
+        assert_eq!(node.inspect("infra", ".State.ExitCode"), "0", "{more:?}");
+        node.podman(&["rm", "infra"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root and podman: cargo test --test engines podman:: -- --ignored"]
+fn is_loaded_under_all_its_names() {
+    let names = [IMAGE, "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
+    let folder = tempfile::tempdir().expect("a folder");
+    let sandbox = Sandbox::new();
+    let archive = pause_tests::sandbox::image(folder.path(), &names);
+    sandbox.run(&["podman", "load", "--input", archive.to_str().expect("UTF-8")]);
+    let ids = names.map(|name| sandbox.run(&["podman", "image", "inspect", "--format={{.Id}}", name]));
+    assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} are {ids:?}");
+}
+
+const SERVER: &str = "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www";
+
+/// A machine with Podman, our image and one of busybox, and at most one Pod, named `pod`.
+struct Node {
+    sandbox: Sandbox,
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let node = Self { sandbox: Sandbox::new() };
+        let archive = pause_tests::sandbox::image(folder.path(), &[IMAGE]);
+        node.podman(&["load", "--input", archive.to_str().expect("UTF-8")]);
+        node.sandbox.import_busybox("podman");
+        node
+    }
+
+    #[track_caller]
+    fn podman(&self, arguments: &[&str]) -> String {
+        self.sandbox.run(&[&["podman"], arguments].concat())
+    }
+
+    /// Creates and starts the Pod; its infra container is named `infra`.
+    fn start_pod(&self, image: &str, command: &str) {
+        let names = ["pod", "create", "--name=pod", "--infra-name=infra", "--share=pid,net,ipc,uts"];
+        let infra = ["--infra-image", image, "--infra-command", command, "--cgroup-parent", &self.sandbox.cgroup];
+        self.podman(&[&names[..], &infra].concat());
+        self.podman(&["pod", "start", "pod"]);
+    }
+
+    #[track_caller]
+    fn inspect(&self, container: &str, field: &str) -> String {
+        self.podman(&["inspect", "--format", &format!("{{{{{field}}}}}"), container])
+    }
+
+    /// The main process of a container, as the sandbox sees it.
+    fn pid(&self, container: &str) -> String {
+        self.inspect(container, ".State.Pid")
+    }
+
+    #[track_caller]
+    fn sh(&self, container: &str, script: &str) -> String {
+        self.podman(&["exec", container, "sh", "-euc", script])
+    }
+
+    /// What the client is served, as soon as the server listens.
+    #[track_caller]
+    fn wget(&self, url: &str) -> String {
+        self.sh("client", &format!("until wget -q -O - {url}; do sleep 0.1; done"))
+    }
+
+    /// The Pod's address, as the client sees it.
+    #[track_caller]
+    fn address(&self) -> String {
+        let addresses = self.sh("client", "ip -4 -o address show scope global");
+        let address = addresses.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+        let address = address.and_then(|address| address.split('/').next());
+        address.unwrap_or_else(|| panic!("no address in {addresses:?}")).to_owned()
+    }
+
+    #[track_caller]
+    fn namespaces(&self, container: &str) -> String {
+        self.sh(container, "for kind in pid net ipc uts; do readlink /proc/self/ns/$kind; done")
+    }
+
+    /// Makes [`ORPHANS`] in each container at the same time, and waits until all of them are dead.
+    fn make_orphans(&self, containers: &[&str]) {
+        std::thread::scope(|scope| {
+            for container in containers {
+                scope.spawn(|| self.sh(container, &pause_tests::sandbox::make_orphans()));
+            }
+        });
+    }
+
+    /// How many processes in the Pod's PID namespace are zombies.
+    fn zombies(&self) -> usize {
+        pause_tests::sandbox::zombies(&self.sh("client", pause_tests::sandbox::STATES))
+    }
+
+    /// Stops the Pod with SIGTERM, and what has not ended a second later with SIGKILL: its infra container's status.
+    #[track_caller]
+    fn status_when_stopped(&self) -> String {
+        self.podman(&["pod", "stop", "--time=1", "pod"]);
+        self.inspect("infra", ".State.ExitCode")
+    }
+}

@@ -1,0 +1,238 @@
+//! runc and crun without an engine, Debian 12's and unstable's: under the project's own seccomp profile pause starts,
+//! reaps and ends as anywhere else, whether what the profile does not list kills or fails.
+
+use nix::sys::signal::Signal::SIGSYS;
+use oci_spec::runtime::LinuxSeccompAction::{self, ScmpActErrno, ScmpActKillProcess};
+use oci_spec::runtime::{
+    LinuxBuilder, LinuxNamespaceType, LinuxSeccomp, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    get_default_mounts, get_default_namespaces,
+};
+use pause_tests::sandbox::Sandbox;
+use pause_tests::{ERROR, Ended, TERMINATED, WARNING, eventually};
+use procfs::FromRead;
+use procfs::process::Status;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+#[test]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
+fn the_first_process_reaps_and_ends_in_order() {
+    every_way(|node, way| {
+        let container = node.start(&way);
+        let pid = container.pid();
+        assert_eq!(container.status().nspid.expect("Linux 4.1").last(), Some(&1));
+
+        // What a container does that joins the Pod's PID namespace, with a /proc of its own.
+        let join = ["nsenter", "--target", &pid, "--pid", "unshare", "--mount", "--mount-proc", "sh", "-euc"];
+        let script = format!("(: &); (: & exec sleep 0.01); {}", pause_tests::sandbox::STATES);
+        let states = node.sandbox.run(&[&join[..], &[&script]].concat());
+        assert_eq!(pause_tests::sandbox::zombies(&states), 0, "zombies in the Pod");
+
+        container.terminated().exited(0, "", TERMINATED);
+    });
+}
+
+#[test]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
+fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
+    every_way(|node, way| {
+        let container = node.start(&Way { has_own_pids: false, ..way });
+        container.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+    });
+}
+
+/// Were the filter not in force, the tests above would pass as well.
+#[test]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
+fn what_the_profile_does_not_list_kills_or_fails() {
+    every_way(|node, way| {
+        let ended = node.run(&Way { unlisted: Some("pause"), ..way });
+        if way.default_action == ScmpActErrno {
+            ended.exited(42, "", ERROR);
+        } else {
+            ended.exited(128 + SIGSYS as i32, "", "");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
+fn a_program_for_another_platform_is_told_of() {
+    every_way(|node, way| {
+        fs::write(node.program(), "no program").expect("writable");
+        let ended = node.run(&way);
+        let says_why = ended.stderr.to_lowercase().contains("exec format error");
+        assert!(!ended.status.success() && says_why, "expected a failure that says why, but\n{ended}");
+    });
+}
+
+/// How a container is run.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    runtime: &'static str,
+    /// `create`, then `start`, as Podman and CRI-O do, instead of `run`: pause's first process waits in between.
+    is_created_first: bool,
+    default_action: LinuxSeccompAction,
+    /// Without it the runtimes load the filter earlier, and make more calls under it.
+    no_new_privileges: bool,
+    has_own_pids: bool,
+    /// A system call that is taken off the profile's lists.
+    unlisted: Option<&'static str>,
+}
+
+fn every_way(test: impl Fn(&Node, Way)) {
+    for is_newer in [false, true] {
+        let node = Node::new();
+        if is_newer {
+            pause_tests::newer::lay_over(&node.sandbox);
+        }
+        for runtime in ["crun", "runc"] {
+            println!("{}", node.sandbox.run(&[runtime, "--version"]));
+            for [is_created_first, kills, no_new_privileges] in
+                (0..8).map(|way| [way & 1 != 0, way & 2 != 0, way & 4 != 0])
+            {
+                let default_action = if kills { ScmpActKillProcess } else { ScmpActErrno };
+                let has_own_pids = true;
+                let way =
+                    Way { runtime, is_created_first, default_action, no_new_privileges, has_own_pids, unlisted: None };
+                println!("{way:?}");
+                test(&node, way);
+            }
+        }
+    }
+}
+
+/// A machine with a bundle: the folder of a container's configuration and its root file system.
+struct Node {
+    sandbox: Sandbox,
+    bundle: TempDir,
+}
+
+const ID: &str = "pause";
+
+/// `$1` runs the container of the bundle `$2`, or creates it first if `$3` is true: under conmon, which Podman and CRI-O
+/// start it by, and which keeps its streams and its status.
+const RUN: &str = r#"
+    if ! $3; then
+        exec $1 run --bundle $2 --pid-file $2/pid pause
+    fi
+    conmon --sync --cid pause --cuuid pause --runtime $(command -v $1) --bundle $2 --container-pidfile $2/pid \
+        --log-path passthrough --exit-dir $2 &
+    until [ -s $2/pid ]; do
+        kill -0 $!
+        sleep 0.01
+    done
+    $1 start pause
+    wait $! || :
+    $1 delete pause
+    exit $(cat $2/pause)
+"#;
+
+impl Node {
+    fn new() -> Self {
+        let node = Self { sandbox: Sandbox::new(), bundle: tempfile::tempdir().expect("a folder") };
+        fs::create_dir(node.bundle.path().join("rootfs")).expect("writable");
+        fs::copy(pause_tests::shipped(), node.program()).expect("writable");
+        node
+    }
+
+    fn program(&self) -> PathBuf {
+        self.bundle.path().join("rootfs/pause")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.bundle.path().join("pid")
+    }
+
+    fn specification(&self, way: &Way) -> Spec {
+        // As containerd reads the file: a profile of the runtime's own format, for the machine's architecture.
+        let mut profile: LinuxSeccomp = serde_json::from_str(pause_tests::profile::TEXT).expect("a profile");
+        profile.set_default_action(way.default_action);
+        let mut syscalls = profile.syscalls().clone().expect("system calls");
+        for group in &mut syscalls {
+            let listed = group.names().iter().filter(|name| Some(name.as_str()) != way.unlisted);
+            group.set_names(listed.cloned().collect());
+        }
+        profile.set_syscalls(Some(syscalls));
+
+        let mut namespaces = get_default_namespaces();
+        namespaces.retain(|namespace| way.has_own_pids || namespace.typ() != LinuxNamespaceType::Pid);
+        let mut mounts = get_default_mounts();
+        mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
+        // The user of the image, and what containerd makes of a sandbox.
+        let user = UserBuilder::default().uid(65535u32).gid(65535u32).build().expect("whole");
+        let process = ProcessBuilder::default().args(["/pause".to_owned()]).cwd("/").user(user);
+        let process = process.no_new_privileges(way.no_new_privileges).build().expect("whole");
+        let linux = LinuxBuilder::default().namespaces(namespaces).seccomp(profile);
+        let linux = linux.cgroups_path(format!("{}/{ID}", self.sandbox.cgroup)).build().expect("whole");
+        let root = RootBuilder::default().path("rootfs").readonly(true).build().expect("whole");
+        let builder = SpecBuilder::default().root(root).process(process).mounts(mounts).hostname(ID).linux(linux);
+        builder.build().expect("whole")
+    }
+
+    fn command(&self, way: &Way) -> Command {
+        self.specification(way).save(self.bundle.path().join("config.json")).expect("writable");
+        fs::remove_file(self.pid_file()).ok();
+        let mut command = self.sandbox.command("sh");
+        command.args(["-euc", RUN, "sh", way.runtime]).arg(self.bundle.path()).arg(way.is_created_first.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a container that ends by itself.
+    fn run(&self, way: &Way) -> Ended {
+        pause_tests::finish(self.command(way))
+    }
+
+    /// Starts a container, and waits until pause sleeps in it.
+    #[track_caller]
+    fn start(&self, way: &Way) -> Container<'_> {
+        let mut command = self.command(way);
+        let run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut container = Container { node: self, runtime: way.runtime, command, run };
+        eventually("pause to sleep", || container.has_ended() || container.is_asleep());
+        if container.has_ended() {
+            panic!("pause should sleep, but\n{}", pause_tests::end(&container.command, container.run));
+        }
+        container
+    }
+}
+
+/// A container that runs, and its runtime, which waits for it.
+struct Container<'a> {
+    node: &'a Node,
+    runtime: &'static str,
+    command: Command,
+    run: Child,
+}
+
+impl Container<'_> {
+    /// The PID of pause, as the sandbox sees it.
+    fn pid(&self) -> String {
+        fs::read_to_string(self.node.pid_file()).unwrap_or_default()
+    }
+
+    fn proc_status(&self) -> PathBuf {
+        self.node.sandbox.path(&format!("/proc/{}/status", self.pid()))
+    }
+
+    fn status(&self) -> Status {
+        Status::from_file(self.proc_status()).expect("pause lives")
+    }
+
+    fn is_asleep(&self) -> bool {
+        Path::exists(&self.node.pid_file())
+            && Status::from_file(self.proc_status()).is_ok_and(|status| pause_tests::sleeps(&status))
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.run.try_wait().expect("waitable").is_some()
+    }
+
+    fn terminated(self) -> Ended {
+        self.node.sandbox.run(&[self.runtime, "kill", ID, "TERM"]);
+        pause_tests::end(&self.command, self.run)
+    }
+}

@@ -1,0 +1,103 @@
+//! The image is the same, byte for byte and for every platform, from somebody else: another user in another folder, with
+//! another umask, locale and time zone, and with a clock that is years ahead.
+
+use pause_tests::ROOT;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The user has no name, sees the toolchain through mounts of its own, and gets a copy of the source and of the crates,
+/// as packed. The clock is faked for every program of the build, file times included, except for rustup's compiler,
+/// whose allocator waits for ever when the clock is: in its place lies a script that calls it without.
+const SOMEBODY_ELSE: &str = r#"
+    toolchain=$1 cargo=$2 home=$3
+    mkdir -p "$home/toolchain" "$home/compiler" "$home/cargo"
+    cd "$cargo"
+    cp --recursive --parents registry/cache registry/index "$home/cargo"
+    [ ! -e config.toml ] || cp config.toml "$home/cargo"
+    chown --recursive 60002:60002 "$home"
+    printf '#!/bin/sh\nunset LD_PRELOAD\nexec "%s/compiler/bin/rustc" "$@"\n' "$home" > "$home/rustc"
+    chmod 755 "$home/rustc"
+    mount --bind "$toolchain" "$home/compiler"
+    mount --bind "$toolchain" "$home/toolchain"
+    mount --bind "$home/rustc" "$home/toolchain/bin/rustc"
+    umask 077
+    cd "$home/project"
+    exec setpriv --reuid=60002 --regid=60002 --clear-groups \
+        env --ignore-environment HOME="$home" CARGO_HOME="$home/cargo" CARGO_NET_OFFLINE=true \
+        PATH="$home/toolchain/bin:/usr/bin:/bin" LC_ALL=tr_TR.UTF-8 LANG=tr_TR.UTF-8 TZ=Pacific/Chatham \
+        faketime '2031-02-03 04:05:06' \
+        cargo xtask image --platform all --output "$home/image"
+"#;
+
+#[test]
+#[ignore = "needs root, faketime and all toolchains: cargo test --test image reproducible:: -- --ignored"]
+fn the_image_of_all_platforms_is_the_same_from_somebody_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ours = folder.path().join("ours");
+    let mut command = pause_tests::tool();
+    command.args(["image", "--platform=all", "--output"]).arg(&ours).stdout(Stdio::null());
+    assert!(command.status().expect("the tool runs").success(), "{command:?} failed");
+
+    let home = folder.path().join("somebody else's home");
+    let project = home.join("project");
+    for name in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "release.toml",
+        "build.rs",
+        "linker.ld",
+        ".cargo",
+        "src",
+        "deploy",
+        "tests",
+        "xtask",
+    ] {
+        let mut copy = Command::new("cp");
+        copy.args(["--recursive", "--parents", name]).arg(&project).current_dir(ROOT);
+        fs::create_dir_all(&project).expect("a folder");
+        assert!(copy.status().expect("cp runs").success(), "{copy:?} failed");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("others may look into it");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation=private", "sh", "-euc", SOMEBODY_ELSE, "sh"]);
+    command.arg(sysroot()).arg(cargo_home()).arg(&home).stdout(Stdio::null());
+    let status = command.status().expect("unshare runs");
+    assert!(status.success(), "somebody else could not build the image; this needs root: {command:?}: {status}");
+
+    let (ours, theirs) = (files(&ours), files(&home.join("image")));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "the names are digests");
+    let differing: Vec<_> = ours.iter().filter(|(name, content)| theirs[*name] != **content).collect();
+    assert!(differing.is_empty(), "{:?}", differing.iter().map(|(name, _)| name).collect::<Vec<_>>());
+}
+
+fn sysroot() -> PathBuf {
+    let rustc = Path::new(env!("CARGO")).with_file_name("rustc");
+    let output = Command::new(rustc).arg("--print=sysroot").output().expect("rustc runs");
+    String::from_utf8(output.stdout).expect("UTF-8").trim_end().into()
+}
+
+fn cargo_home() -> PathBuf {
+    let home = std::env::var_os("HOME").expect("HOME");
+    std::env::var_os("CARGO_HOME").map_or_else(|| Path::new(&home).join(".cargo"), PathBuf::from)
+}
+
+/// What is in every file below the folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let content = fs::read(&path).expect("readable");
+                found.insert(path.strip_prefix(folder).expect("below it").to_owned(), content);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,80 @@
+//! Debian's packages and sources of any suite and architecture: downloaded with apt from the archive this machine uses
+//! and checked by apt. Nothing of this machine's packages or sources changes.
+
+use crate::target;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Has apt work on the current folder alone and for one architecture, so that it needs no root and dpkg need not know
+/// of the architecture.
+const SET_UP: &str = r#"
+    archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+        head -n 1)
+    if [ -z "$archive" ]; then
+        echo "apt knows no archive of Debian: run apt-get update" >&2
+        exit 1
+    fi
+    keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    if [ ! -e $keys ]; then
+        echo "$keys is missing: install Debian's package debian-archive-keyring" >&2
+        exit 1
+    fi
+    echo "$KIND [signed-by=$keys] $archive $SUITE main" > sources.list
+    mkdir -p lists/partial cache/archives/partial
+    touch status
+    set -- -o Dir::State::Lists="$PWD/lists" -o Dir::State::status="$PWD/status" -o Dir::Cache="$PWD/cache" \
+        -o Dir::Etc::SourceList="$PWD/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o APT::Architecture="$ARCHITECTURE" -o APT::Architectures="$ARCHITECTURE" -o APT::Sandbox::User=root \
+        -o Acquire::Retries=5 -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false --quiet=2
+    apt-get "$@" --error-on=any update
+"#;
+
+/// How often it is tried, apt's own retries aside.
+const ATTEMPTS: usize = 3;
+
+/// What apt is to know: packages (`deb`) or their sources (`deb-src`) of a suite, for what Debian calls the architecture.
+pub struct Archive {
+    pub kind: &'static str,
+    pub suite: &'static str,
+    pub architecture: &'static str,
+}
+
+impl Archive {
+    /// Runs a shell script in an empty folder; with `"$@"` apt-get and apt-cache know this archive. Returns what it
+    /// printed.
+    pub fn run(&self, folder: &Path, script: &str) -> String {
+        for attempt in 1.. {
+            let mut command = Command::new("sh");
+            command.args(["-euc", &format!("{SET_UP}{script}")]).current_dir(folder);
+            command.env("KIND", self.kind).env("SUITE", self.suite).env("ARCHITECTURE", self.architecture);
+            let output = command.output().expect("sh runs");
+            if output.status.success() {
+                return String::from_utf8(output.stdout).expect("text");
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(attempt < ATTEMPTS, "failed {ATTEMPTS} times: {script}\n{}\n{said}", output.status);
+        }
+        unreachable!("the last attempt has returned or failed")
+    }
+}
+
+/// A file or folder in the build's own: unless it is there, `make` makes it somewhere in an empty folder.
+pub fn kept(name: &str, make: impl FnOnce(&Path) -> PathBuf) -> PathBuf {
+    let kept = target().join(name);
+    if !kept.exists() {
+        fs::create_dir_all(target()).expect("a folder");
+        let folder = tempfile::tempdir_in(target()).expect("a folder");
+        fs::rename(make(folder.path()), &kept).expect("the same file system");
+    }
+    kept
+}
+
+/// What Debian calls this machine's architecture.
+pub fn this_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => panic!("no name of Debian's is known for {other}"),
+    }
+}

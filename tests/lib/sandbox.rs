@@ -1,0 +1,295 @@
+//! A machine within the machine, for container engines to run in: namespaces and folders of its own, so that the
+//! machine stays as it was, however a test ends. What fails says which command it was and what it printed.
+
+use crate::ROOT;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// What every shell script in the sandbox is held to.
+const STRICT: &str = "-euc";
+
+/// What engines write to is replaced by memory: their state, their configuration, their locks, their images. When the
+/// last process in the mount namespace ends, it is gone. Their images need a file system that overlays can lie on,
+/// which an overlay is not.
+///
+/// crun refuses the hybrid of cgroup v1 with a v2 hierarchy beside it, and Podman makes folders where the latter was.
+/// Engines copy the machine's name servers, which may lie in the /run that is hidden here; none is needed.
+///
+/// A shell is PID 1 because it reaps what engines leave behind, and it ends when the test does, for then `cat` finds
+/// its end of the pipe closed; and with PID 1 the kernel ends everything else in the PID namespace. What `cat` is sent
+/// it sends back, when it has started and no program of the machine is needed any more.
+const SET_UP: &str = r#"
+    mount -t tmpfs tmpfs /run
+    mount -t tmpfs tmpfs /dev/shm
+    for folder in /etc /var/lib; do
+        mkdir -p /run/upper$folder /run/work$folder
+        mount -t overlay -o lowerdir=$folder,upperdir=/run/upper$folder,workdir=/run/work$folder overlay $folder
+    done
+    for storage in /var/lib/containers /var/lib/docker; do
+        mkdir -p $storage
+        mount -t tmpfs tmpfs $storage
+    done
+    if mountpoint -q /sys/fs/cgroup/unified; then
+        umount /sys/fs/cgroup/unified
+        mount -t tmpfs tmpfs /sys/fs/cgroup/unified
+    fi
+    rm -f /etc/resolv.conf
+    touch /etc/resolv.conf
+    ip link set lo up
+    # Without CAP_SYS_RESOURCE limits cannot be raised to what Podman would ask for, and for containers of a manifest it
+    # does so whatever is configured: crun is not told.
+    cat > /run/crun-without-limits << 'end'
+#!/bin/sh
+last=
+for word; do
+    case $last in
+        --bundle) sed -i 's/"rlimits":\[[^]]*\]/"rlimits":[]/' "$word/config.json" ;;
+        --process) sed -i 's/"rlimits":\[[^]]*\]/"rlimits":[]/' "$word" ;;
+    esac
+    last=$word
+done
+exec crun "$@"
+end
+    chmod 755 /run/crun-without-limits
+    mkdir -p /etc/containers
+    echo '[engine.runtimes]
+crun = ["/run/crun-without-limits"]' > /etc/containers/containers.conf
+    cat
+    exit
+"#;
+
+/// Starts the daemon `$1` and waits until the command `$2` succeeds; if it never does, shows the log.
+const START: &str = "
+    program=${1%% *}
+    log=/run/${program##*/}.log
+    $1 > $log 2>&1 &
+    for attempt in $(seq 200); do
+        eval \"$2\" > /dev/null 2>&1 && exit
+        kill -0 $! || break
+        sleep 0.05
+    done
+    cat $log >&2
+    exit 1
+";
+
+/// The Docker daemon without the bridge and the firewall, for which building and loading images have no use.
+const DOCKER: &str = "dockerd --bridge=none --iptables=false";
+
+/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
+/// which they are unpacked, cannot lie on one another.
+const CONTAINERD_CONFIGURATION: &str = "version = 2
+root = '/run/images'
+state = '/run/containerd'
+disabled_plugins = ['io.containerd.grpc.v1.cri']
+";
+
+/// Where a registry in the sandbox listens.
+pub const REGISTRY: &str = "127.0.0.1:5000";
+
+const REGISTRY_CONFIGURATION: &str = "version: 0.1
+storage:
+  filesystem:
+    rootdirectory: /run/registry
+http:
+  addr: 127.0.0.1:5000
+";
+
+pub struct Sandbox {
+    keeper: Child,
+    /// The cgroup engines are to make theirs in, for cgroups are the one thing that no namespace takes along.
+    pub cgroup: String,
+}
+
+#[allow(clippy::new_without_default, reason = "it starts a process")]
+impl Sandbox {
+    pub fn new() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "--pid", "--ipc", "--uts", "--propagation=private"]);
+        command.args(["--fork", "--kill-child", "--mount-proc", "--", "sh", STRICT, SET_UP]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut line = String::new();
+        // Should it have ended already, that shows when there is nothing to read.
+        keeper.stdin.as_mut().expect("piped").write_all(b"ready\n").ok();
+        BufReader::new(keeper.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
+        let cgroup = format!("/pause-test-{}", keeper.id());
+        let sandbox = Self { keeper, cgroup };
+        assert!(line == "ready\n", "no sandbox; this test needs root, and {command:?} has said above what is missing");
+        sandbox
+    }
+
+    /// A sandbox in which the Docker daemon runs.
+    pub fn with_docker() -> Self {
+        let sandbox = Self::new();
+        sandbox.start(DOCKER, "docker version");
+        sandbox
+    }
+
+    /// Starts a daemon, which logs to /run, and waits until the command `ready` succeeds.
+    #[track_caller]
+    pub fn start(&self, daemon: &str, ready: &str) {
+        self.run(&["sh", STRICT, START, "sh", daemon, ready]);
+    }
+
+    /// Starts containerd, for `ctr`.
+    pub fn start_containerd(&self) {
+        fs::write(self.path("/run/containerd.toml"), CONTAINERD_CONFIGURATION).expect("writable");
+        self.start("containerd --config /run/containerd.toml", "ctr version");
+    }
+
+    /// Starts a registry at [`REGISTRY`]; it is ready as soon as something listens.
+    pub fn start_registry(&self) {
+        fs::write(self.path("/run/registry.yml"), REGISTRY_CONFIGURATION).expect("writable");
+        let listens = "ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet .";
+        self.start("docker-registry serve /run/registry.yml", listens);
+    }
+
+    /// Fills the registry with an image from an OCI layout.
+    #[track_caller]
+    pub fn push(&self, layout: &Path, name: &str, reference: &str) {
+        let source = format!("oci:{}:{name}", layout.display());
+        let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &source];
+        self.run(&[&push[..], &[&format!("docker://{reference}")]].concat());
+    }
+
+    /// Makes the image [`BUSYBOX`] out of the machine's, with an engine's `import`.
+    pub fn import_busybox(&self, engine: &str) {
+        let import = "
+            mkdir -p /run/busybox/bin
+            cp /bin/busybox /run/busybox/bin
+            /run/busybox/bin/busybox --install /run/busybox/bin
+            tar -C /run/busybox -c bin | $1 import - $2
+        ";
+        self.run(&["sh", STRICT, import, "sh", engine, BUSYBOX]);
+    }
+
+    /// Where a file of the sandbox can be found from outside.
+    pub fn path(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.keeper.id()).into()
+    }
+
+    /// `program` in the sandbox, found in the system's own folders alone, for a client has to match its daemon.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let namespace = |kind, file| format!("--{kind}=/proc/{}/ns/{file}", self.keeper.id());
+        let mut command = Command::new("nsenter");
+        command.args([namespace("mount", "mnt"), namespace("net", "net"), namespace("ipc", "ipc")]);
+        command.args([namespace("uts", "uts"), namespace("pid", "pid_for_children")]);
+        // Entering a mount namespace leads to its root folder.
+        command.args(["--", "env", &format!("--chdir={ROOT}")]).arg(program);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/run");
+        command.env("TMPDIR", "/run");
+        command
+    }
+
+    /// Runs a command in the sandbox that has to succeed, and returns what it printed, without the last line's end.
+    #[track_caller]
+    pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> String {
+        let mut command = self.command(&words[0]);
+        command.args(&words[1..]);
+        succeed(command)
+    }
+
+    /// Runs a command in the sandbox that may fail.
+    pub fn try_run<S: AsRef<OsStr>>(&self, words: &[S]) -> crate::Ended {
+        let mut command = self.command(&words[0]);
+        command.args(&words[1..]);
+        run(command)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // PID 1 ends when this end of its pipe closes, and `unshare` when everything in the PID namespace has.
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().ok();
+        remove_cgroups(&self.cgroup[1..]);
+    }
+}
+
+/// Removes a cgroup and all below it, in every hierarchy.
+pub fn remove_cgroups(name: &str) {
+    for hierarchy in hierarchies() {
+        let result = remove_cgroup(&hierarchy.join(name));
+        assert!(result.is_ok() || std::thread::panicking(), "{result:?}");
+    }
+}
+
+/// Where cgroups are made: with v1 below the folder of each controller.
+fn hierarchies() -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let mut hierarchies = folders(root);
+    hierarchies.push(root.into());
+    hierarchies
+}
+
+fn remove_cgroup(cgroup: &Path) -> Result<(), String> {
+    if !cgroup.exists() {
+        return Ok(());
+    }
+    for child in folders(cgroup) {
+        remove_cgroup(&child)?;
+    }
+    fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
+}
+
+fn folders(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// The image that [`Sandbox::import_busybox`] makes.
+pub const BUSYBOX: &str = "localhost/busybox";
+
+/// How many orphans [`make_orphans`] makes: half of them die before their parents, half after.
+pub const ORPHANS: usize = 2000;
+
+/// A script for a container that makes [`ORPHANS`], and ends when all of them are dead.
+pub fn make_orphans() -> String {
+    format!(
+        "i=0
+         while [ $i -lt {} ]; do
+             (sleep 0.01 &)
+             (: & exec sleep 0.001)
+             i=$((i + 1))
+         done
+         while ps -o args | grep -q '^sleep 0'; do sleep .1; done",
+        ORPHANS / 2
+    )
+}
+
+/// A script for a container that shows the states of all processes it sees.
+pub const STATES: &str = "cat /proc/[0-9]*/status 2> /dev/null | grep ^State: || true";
+
+/// How many zombies there are in what [`STATES`] shows.
+pub fn zombies(states: &str) -> usize {
+    assert!(states.contains("S (sleeping)"), "not even PID 1 in {states:?}");
+    states.lines().filter(|state| state.contains('Z')).count()
+}
+
+/// Makes the image with the tool, below `folder`, under the names given; returns the tar to load.
+pub fn image(folder: &Path, names: &[&str]) -> PathBuf {
+    // Building the tool may take longer than a command is given.
+    crate::shipped();
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["xtask", "image", "--output"]).arg(folder);
+    command.args(names.iter().flat_map(|name| ["--tag", name]));
+    command.current_dir(ROOT);
+    succeed(command);
+    folder.join("pause.tar")
+}
+
+/// Runs a command that has to succeed, and returns what it printed, without the last line's end.
+#[track_caller]
+pub fn succeed(command: Command) -> String {
+    let ended = run(command);
+    assert!(ended.status.success(), "expected success, but\n{ended}");
+    ended.stdout.trim_end().to_owned()
+}
+
+fn run(mut command: Command) -> crate::Ended {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    crate::finish(command)
+}

@@ -1,0 +1,6 @@
+//! The shipped file, taken apart and put under load.
+
+mod elf;
+mod instructions;
+mod load;
+mod seccomp;

@@ -1,4 +1,5 @@
-//! What pause says, and how: one write a message, and none that could block or kill it.
+//! What pause says, and how: one write a message. Those for stderr can neither block nor kill it; the version, which
+//! somebody asked for, can do both, as anybody's output (pause.c's too).
 
 use crate::arch::Int;
 use crate::sys;
@@ -14,10 +15,10 @@ const ERROR: &[u8] = b"Error: infinite loop terminated\n";
 /// where an address needs seven (9 bytes in all on x86_64).
 #[repr(C)]
 struct Messages {
+    warning: Message<{ WARNING.len() }>,
     interrupt: Message<{ INTERRUPT.len() }>,
     gap: [u8; GAP],
     terminated: Message<{ TERMINATED.len() }>,
-    warning: Message<{ WARNING.len() }>,
     error: Message<{ ERROR.len() }>,
 }
 
@@ -36,43 +37,43 @@ impl<const LENGTH: usize> Message<LENGTH> {
 }
 
 static MESSAGES: Messages = Messages {
+    warning: Message::new(WARNING),
     interrupt: Message::new(INTERRUPT),
     gap: [0; GAP],
     terminated: Message::new(TERMINATED),
-    warning: Message::new(WARNING),
     error: Message::new(ERROR),
 };
 
-/// The two shutdown messages lie a multiple of the distance between their signal numbers apart, so that the signal
-/// number is turned into the message by a multiplication, without a comparison (7 bytes on x86_64).
+/// The two shutdown messages lie `STEP` times as far apart as the numbers of their signals, so that a signal number is
+/// turned into the message by a multiplication, without a comparison (7 bytes on x86_64).
 const SIGNAL_DISTANCE: usize = (sys::SIGTERM - sys::SIGINT) as usize;
 const GAP: usize = (1 + INTERRUPT.len()).next_multiple_of(SIGNAL_DISTANCE) - (1 + INTERRUPT.len());
-const STEP: Int = ((offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE) as Int;
+const STEP: usize = (offset_of!(Messages, terminated) - offset_of!(Messages, interrupt)) / SIGNAL_DISTANCE;
 
-/// Names a message by the offset of its text in `MESSAGES`.
+/// Where offsets are counted from, so that nothing is left to add to the product (2 bytes on x86_64).
+const ORIGIN: usize = offset_of!(Messages, interrupt.text) - sys::SIGINT as usize * STEP;
+
+/// Names a message by the offset of its text from `ORIGIN` in `MESSAGES`.
 #[derive(Clone, Copy)]
 pub struct Offset(usize);
 
-pub const NOT_FIRST_PROCESS: Offset = Offset(offset_of!(Messages, warning.text));
-pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text));
+pub const NOT_FIRST_PROCESS: Offset = Offset(offset_of!(Messages, warning.text).wrapping_sub(ORIGIN));
+pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text).wrapping_sub(ORIGIN));
 
 /// The message for SIGINT or SIGTERM; there is none for another signal.
 #[inline(always)]
 pub fn shutting_down(signal: Int) -> Offset {
-    const ORIGIN: Int = offset_of!(Messages, interrupt.text) as Int;
-    Offset((signal * STEP + ORIGIN - sys::SIGINT * STEP) as usize)
+    Offset((signal * STEP as Int) as usize)
 }
 
 /// Writes a message to stderr, or drops it where a write would block (a full pipe) or raise SIGPIPE (a broken one).
 #[inline(never)]
 pub fn tell(message: Offset) {
     if sys::is_writable(sys::STDERR) {
+        let text = (&raw const MESSAGES).cast::<u8>().wrapping_add(ORIGIN).wrapping_add(message.0);
         // SAFETY: an `Offset` is made only above, from the place of a text in `MESSAGES`, so the text lies in it and
         // the byte before is its length.
-        let text = unsafe {
-            let text = (&raw const MESSAGES).cast::<u8>().add(message.0);
-            core::slice::from_raw_parts(text, *text.sub(1) as usize)
-        };
+        let text = unsafe { core::slice::from_raw_parts(text, *text.sub(1) as usize) };
         sys::write(sys::STDERR, text);
     }
 }

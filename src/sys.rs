@@ -30,8 +30,11 @@ type SignalSet = [usize; 64 / usize::BITS as usize];
 const EVERY_SIGNAL: SignalSet = [!0; 64 / usize::BITS as usize];
 
 impl Disposition {
+    /// # Safety
+    /// Once installed, `handler` may run between any two instructions: it must do nothing that code so interrupted cannot
+    /// bear (signal-safety(7)). That it never returns is its type.
     #[inline(always)]
-    pub fn handle(handler: extern "C" fn(Int) -> !) -> Self {
+    pub unsafe fn handle(handler: extern "C" fn(Int) -> !) -> Self {
         Self {
             aligned: [],
             handler: handler as usize,
@@ -60,7 +63,7 @@ pub fn getpid() -> Int {
 pub fn rt_sigaction(signal: Int, disposition: &Disposition) -> Int {
     let no_old_disposition = 0;
     // SAFETY: the kernel reads one `struct sigaction` from a reference to one and, with a null third argument, writes
-    // nothing. The handler it installs has the handler's type and never returns, so it needs no restorer.
+    // nothing. Whoever made the disposition vouched for the handler, which never returns and so needs no restorer.
     unsafe {
         syscall4(
             nr::RT_SIGACTION,
@@ -83,20 +86,23 @@ pub fn wait4_any() -> bool {
     pid.cast_signed() > 0
 }
 
-/// pause(2), or what libc makes of it where there is none. It returns after a handler has returned, which ours never do,
-/// or if the call is denied.
+/// pause(2), or what libc makes of it where there is none: whether it was interrupted. It returns after a handler has
+/// returned, which ours never do, or if the call fails.
 #[inline(always)]
-pub fn pause() {
+pub fn pause_is_interrupted() -> bool {
+    const EINTR: Int = 4;
     // SAFETY: without file descriptors and addresses the kernel touches no memory.
-    unsafe {
+    let result = unsafe {
         match arch::WAITING {
             Waiting::PauseAndPoll { pause, .. } => syscall0(pause),
             Waiting::Ppoll { ppoll } => syscall4(ppoll, 0, 0, 0, 0),
         }
     };
+    result as Int == EINTR.wrapping_neg()
 }
 
-/// Whether a write to `fd` would neither block nor fail, by poll(2) or ppoll(2): room, and somebody to read.
+/// Whether a write to `fd` would neither block nor fail, by poll(2) or ppoll(2): room, and somebody to read. Where the call
+/// itself fails, as under a limit of no open files, the answer is no.
 #[inline(always)]
 pub fn is_writable(fd: usize) -> bool {
     /// `struct pollfd`. The events are 16 bits and those that can be reported lie in the lower eight, read alone.
@@ -114,8 +120,8 @@ pub fn is_writable(fd: usize) -> bool {
     // `struct timespec`.
     unsafe {
         match arch::WAITING {
-            Waiting::PauseAndPoll { poll, .. } => syscall3(poll, polls, one, 0),
-            Waiting::Ppoll { ppoll } => syscall4(ppoll, polls, one, &raw const no_time as usize, 0),
+            Waiting::PauseAndPoll { poll, .. } => _ = syscall3(poll, polls, one, 0),
+            Waiting::Ppoll { ppoll } => _ = syscall4(ppoll, polls, one, &raw const no_time as usize, 0),
         }
     };
     // POLLERR beside POLLOUT is a pipe nobody reads any more. Comparing one byte is a byte shorter.
@@ -131,10 +137,9 @@ pub fn write(fd: usize, bytes: &[u8]) {
 
 /// exit(2): this process has one thread, so the thread's end is the process's.
 #[inline(always)]
-#[expect(clippy::empty_loop, reason = "trying again would cost 4 bytes on most architectures")]
 pub fn exit(status: i32) -> ! {
     // SAFETY: touches no memory.
     unsafe { syscall1(nr::EXIT, status as usize) };
     // Reached only under a seccomp filter that denies even exit.
-    loop {}
+    arch::trap()
 }

@@ -5,7 +5,7 @@
 //! - a function: Thumb-2 (bit 0 of its address is set); arguments in r0, r1; sp is 8-byte aligned
 //! - a signal handler: entered as a function, the signal number in r0
 
-use super::{Unset, Waiting, define_system_calls};
+use super::{Unset, Waiting, define_main, define_system_calls, define_trap};
 
 /// From the kernel's arch/arm/tools/syscall.tbl.
 pub mod nr {
@@ -40,6 +40,10 @@ pub const HANDLER_FLAGS: usize = 0;
 /// `struct sigaction` has a restorer.
 pub type Restorer = Unset;
 pub const RESTORER: Restorer = Restorer::uninit();
+
+define_trap!("udf #0"); // SIGILL
+
+define_main!("C");
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

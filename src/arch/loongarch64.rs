@@ -5,7 +5,7 @@
 //! - a function: arguments in a0, a1; sp is 16-byte aligned
 //! - a signal handler: entered as a function, the signal number in a0
 
-use super::{Waiting, define_system_calls};
+use super::{Waiting, define_main, define_system_calls, define_trap};
 
 /// From the kernel's include/uapi/asm-generic/unistd.h.
 pub mod nr {
@@ -38,6 +38,10 @@ pub const HANDLER_FLAGS: usize = 0;
 /// `struct sigaction` has no restorer: a handler returns to the vDSO.
 pub type Restorer = ();
 pub const RESTORER: Restorer = ();
+
+define_trap!("break 0"); // SIGTRAP
+
+define_main!("C");
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

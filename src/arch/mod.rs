@@ -1,6 +1,6 @@
 //! What differs between architectures, one file each, the same parts in the same order: the system-call numbers and
-//! instruction, two types that save bytes, how to wait, the signal ABI, `_start`. Nothing outside this folder knows an
-//! architecture.
+//! instruction, two types that save bytes, how to wait, the signal ABI, the trap, the entry point. Nothing outside this
+//! folder knows an architecture.
 
 use core::mem::MaybeUninit;
 
@@ -29,11 +29,13 @@ pub enum Waiting {
 pub type Unset = MaybeUninit<usize>;
 
 /// Defines `syscall0` to `syscall4` in the shape of sc's, for architectures it does not build for. The result comes in
-/// the register of the first argument.
+/// the register of the first argument; `negative` makes an error negative where the kernel does not, and is left out of
+/// `syscall1` and `syscall3`, whose results nobody asks for.
 #[allow(unused_macros, reason = "not needed where sc builds")]
 macro_rules! define_system_calls {
     (
         instructions: $($instruction:tt),+;
+        $(negative: $($negative:tt),+;)?
         number: $number:tt;
         arguments: $a1:tt, $a2:tt, $a3:tt, $a4:tt;
         lost: [$($lost:tt),*];
@@ -45,7 +47,7 @@ macro_rules! define_system_calls {
             let result;
             // SAFETY: as promised to this function; every register the kernel changes is named.
             unsafe {
-                core::arch::asm!($($instruction),+, in($number) n, lateout($a1) result,
+                core::arch::asm!($($instruction,)+ $($($negative,)+)? in($number) n, lateout($a1) result,
                     $(lateout($lost) _,)* options(nostack));
             }
             result
@@ -54,27 +56,23 @@ macro_rules! define_system_calls {
         /// # Safety
         /// That of the system call.
         #[inline(always)]
-        pub unsafe fn syscall1(n: usize, a1: usize) -> usize {
-            let result;
+        pub unsafe fn syscall1(n: usize, a1: usize) {
             // SAFETY: as promised to this function; every register the kernel changes is named.
             unsafe {
-                core::arch::asm!($($instruction),+, in($number) n, inlateout($a1) a1 => result,
-                    $(lateout($lost) _,)* options(nostack));
+                core::arch::asm!($($instruction,)+ in($number) n, inlateout($a1) a1 => _, $(lateout($lost) _,)*
+                    options(nostack));
             }
-            result
         }
 
         /// # Safety
         /// That of the system call.
         #[inline(always)]
-        pub unsafe fn syscall3(n: usize, a1: usize, a2: usize, a3: usize) -> usize {
-            let result;
+        pub unsafe fn syscall3(n: usize, a1: usize, a2: usize, a3: usize) {
             // SAFETY: as promised to this function; every register the kernel changes is named.
             unsafe {
-                core::arch::asm!($($instruction),+, in($number) n, inlateout($a1) a1 => result, in($a2) a2, in($a3) a3,
+                core::arch::asm!($($instruction,)+ in($number) n, inlateout($a1) a1 => _, in($a2) a2, in($a3) a3,
                     $(lateout($lost) _,)* options(nostack));
             }
-            result
         }
 
         /// # Safety
@@ -84,8 +82,8 @@ macro_rules! define_system_calls {
             let result;
             // SAFETY: as promised to this function; every register the kernel changes is named.
             unsafe {
-                core::arch::asm!($($instruction),+, in($number) n, inlateout($a1) a1 => result, in($a2) a2, in($a3) a3,
-                    in($a4) a4, $(lateout($lost) _,)* options(nostack));
+                core::arch::asm!($($instruction,)+ $($($negative,)+)? in($number) n, inlateout($a1) a1 => result,
+                    in($a2) a2, in($a3) a3, in($a4) a4, $(lateout($lost) _,)* options(nostack));
             }
             result
         }
@@ -93,3 +91,29 @@ macro_rules! define_system_calls {
 }
 #[allow(unused_imports, reason = "not needed where sc builds")]
 use define_system_calls;
+
+/// Defines `trap`, by an instruction for which the kernel ends any process, PID 1 too, with a signal that cannot be
+/// ignored (`force_sig_info_to_task` in the kernel's kernel/signal.c).
+macro_rules! define_trap {
+    ($instruction:literal) => {
+        #[inline(always)]
+        pub fn trap() -> ! {
+            // SAFETY: the process ends here, so nothing is touched and nothing follows.
+            unsafe { core::arch::asm!($instruction, options(noreturn, nomem, nostack)) }
+        }
+    };
+}
+use define_trap;
+
+/// Defines what `_start` falls into, called as the ABI of that name says.
+macro_rules! define_main {
+    ($abi:literal) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = ".text.main")]
+        unsafe extern $abi fn main(argc: isize, argv: *const *const u8) -> ! {
+            // SAFETY: `_start` hands on what the kernel put on the stack.
+            crate::sys::exit(unsafe { crate::main(argc, argv) })
+        }
+    };
+}
+use define_main;

@@ -2,13 +2,13 @@
 //! syscall(2).
 //!
 //! - system call: number in r0, arguments in r3 to r6; `sc`; result in r3, an error as a positive number with the bit
-//!   CR0.SO set, which is made negative here as elsewhere; r0, r4 to r12, cr0 and ctr lost
+//!   CR0.SO set, which is made negative here as elsewhere; r0, r4 to r12, cr0, ctr and xer lost
 //! - at the start: r1 points at argc, argv follows, r1 is 16-byte aligned
 //! - a function: arguments in r3, r4; entered with its own address in r12, from which it finds its data; it may write
 //!   to the first 32 bytes from r1 on, which its caller provides
 //! - a signal handler: entered as a function, the signal number in r3, its address in r12
 
-use super::{Unset, Waiting, define_system_calls};
+use super::{Unset, Waiting, define_main, define_system_calls, define_trap};
 
 /// From the kernel's arch/powerpc/kernel/syscalls/syscall.tbl.
 pub mod nr {
@@ -22,10 +22,11 @@ pub mod nr {
 }
 
 define_system_calls! {
-    instructions: "sc", "bns+ 1f", "neg 3, 3", "1:";
+    instructions: "sc";
+    negative: "bns+ 1f", "neg 3, 3", "1:";
     number: "r0";
     arguments: "r3", "r4", "r5", "r6";
-    lost: ["r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "cr0", "ctr"];
+    lost: ["r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "cr0", "ctr", "xer"];
 }
 
 /// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
@@ -42,6 +43,10 @@ pub const HANDLER_FLAGS: usize = 0;
 /// `struct sigaction` has a restorer.
 pub type Restorer = Unset;
 pub const RESTORER: Restorer = Restorer::uninit();
+
+define_trap!("trap"); // SIGTRAP
+
+define_main!("C");
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

@@ -5,7 +5,7 @@
 //! - a function: arguments in a0, a1; sp is 16-byte aligned
 //! - a signal handler: entered as a function, the signal number in a0
 
-use super::Waiting;
+use super::{Waiting, define_main, define_trap};
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
@@ -23,6 +23,10 @@ pub const HANDLER_FLAGS: usize = 0;
 /// `struct sigaction` has no restorer: a handler returns to the vDSO.
 pub type Restorer = ();
 pub const RESTORER: Restorer = ();
+
+define_trap!("unimp"); // SIGILL
+
+define_main!("C");
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

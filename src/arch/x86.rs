@@ -2,10 +2,11 @@
 //!
 //! - system call: number in eax, arguments in ebx, ecx, edx, esi; `int 0x80`; result in eax; nothing else lost
 //! - at the start: esp points at argc, argv follows, esp is 16-byte aligned
-//! - a function: esp points at the return address, the arguments follow, aligned to 16 bytes
+//! - a function: esp points at the return address, the arguments follow, aligned to 16 bytes; as "fastcall" the first two
+//!   arguments are in ecx and edx
 //! - a signal handler: entered as a function, the signal number its first argument
 
-use super::{Unset, Waiting};
+use super::{Unset, Waiting, define_main, define_trap};
 use core::arch::asm;
 
 /// From the kernel's arch/x86/entry/syscalls/syscall_32.tbl.
@@ -32,23 +33,17 @@ pub unsafe fn syscall0(n: usize) -> usize {
 /// # Safety
 /// That of the system call.
 #[inline(always)]
-pub unsafe fn syscall1(n: usize, a1: usize) -> usize {
-    let result;
+pub unsafe fn syscall1(n: usize, a1: usize) {
     // SAFETY: as promised to this function; every register the kernel changes is named.
-    unsafe { asm!("int 0x80", inlateout("eax") n => result, in("ebx") a1, options(nostack)) };
-    result
+    unsafe { asm!("int 0x80", inlateout("eax") n => _, in("ebx") a1, options(nostack)) };
 }
 
 /// # Safety
 /// That of the system call.
 #[inline(always)]
-pub unsafe fn syscall3(n: usize, a1: usize, a2: usize, a3: usize) -> usize {
-    let result;
+pub unsafe fn syscall3(n: usize, a1: usize, a2: usize, a3: usize) {
     // SAFETY: as promised to this function; every register the kernel changes is named.
-    unsafe {
-        asm!("int 0x80", inlateout("eax") n => result, in("ebx") a1, in("ecx") a2, in("edx") a3, options(nostack))
-    };
-    result
+    unsafe { asm!("int 0x80", inlateout("eax") n => _, in("ebx") a1, in("ecx") a2, in("edx") a3, options(nostack)) };
 }
 
 /// # Safety
@@ -56,10 +51,24 @@ pub unsafe fn syscall3(n: usize, a1: usize, a2: usize, a3: usize) -> usize {
 #[inline(always)]
 pub unsafe fn syscall4(n: usize, a1: usize, a2: usize, a3: usize, a4: usize) -> usize {
     let result;
-    // SAFETY: as promised to this function; every register the kernel changes is named. LLVM keeps esi for itself and
-    // gets it back.
+    // SAFETY: as promised to this function; every register the kernel changes is named, and esi has its value again. It
+    // cannot be named for an operand, yet is what LLVM takes for the fourth: then there is nothing to exchange (16 bytes).
     unsafe {
-        asm!("xchg esi, {a4}", "int 0x80", "xchg esi, {a4}", a4 = in(reg) a4, inlateout("eax") n => result, in("ebx") a1, in("ecx") a2, in("edx") a3, options(nostack))
+        asm!(
+            ".ifnc {a4}, esi",
+            "xchg esi, {a4}",
+            ".endif",
+            "int 0x80",
+            ".ifnc {a4}, esi",
+            "xchg esi, {a4}",
+            ".endif",
+            a4 = in(reg) a4,
+            inlateout("eax") n => result,
+            in("ebx") a1,
+            in("ecx") a2,
+            in("edx") a3,
+            options(nostack)
+        )
     };
     result
 }
@@ -79,13 +88,17 @@ pub const HANDLER_FLAGS: usize = 0;
 pub type Restorer = Unset;
 pub const RESTORER: Restorer = Restorer::uninit();
 
+define_trap!("hlt"); // SIGSEGV, the shortest such instruction, for it is privileged
+
+define_main!("fastcall");
+
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(
     r#".section .text.start, "ax", @progbits"#,
     ".globl _start",
     "_start:",
-    "pop eax",  // argc
-    "push esp", // argv
-    "push eax", // argc
-    "push eax", // in the place of a return address, which main does not use
+    "pop ecx",      // argc
+    "mov edx, esp", // argv
+    "push eax",     // two words, so that esp is as a function expects it: one for argc, which was popped, and one in
+    "push eax",     // the place of a return address, which main does not use
 );

@@ -68,8 +68,6 @@ impl Image {
         };
         let sbom = output.join(format!("{}{SBOM}", self.archive.trim_end_matches(".tar")));
         let (layout, archive) = (output.join(LAYOUT), output.join(&self.archive));
-        let loads = self.distributions.iter().map(|name| distribution::named(name).load(&self.archive));
-        let loads: Vec<String> = loads.collect::<Result<_>>()?;
         // What can be wrong with the folder is better found before the work than after it.
         check_replaceable(&layout)?;
         fs::create_dir_all(&output).with_context(|| format!("cannot make the folder {}", output.display()))?;
@@ -80,7 +78,6 @@ impl Image {
                 references.push(reference);
             }
         }
-
         let image = build_image(&self.selection.platforms(), &times)?;
         let files = image.layout(&references)?;
         let tar = image.archive(&references)?;
@@ -99,8 +96,16 @@ impl Image {
         report.extend([&layout, &archive, &sbom].map(|path| format!("{}\n", path.display())));
         report += "\n";
         report.extend(references.iter().map(|reference| format!("{reference}\n")));
-        for (name, load) in self.distributions.iter().zip(loads) {
-            report += &format!("\n{name} loads it with this command (more in deploy/{name}.md):\n{load}\n");
+        for name in &self.distributions {
+            let distribution = distribution::named(name);
+            if !distribution.loads(image.platforms.len()) {
+                report += &format!(
+                    "\n{name} loads an archive of one platform alone. Make that of the node:\n\
+                     cargo xtask image --for {name} --platform PLATFORM\n"
+                );
+            }
+            let (load, remove) = (distribution.load(&references), distribution.remove(&references));
+            report += &format!("\n{name} loads it (deploy/README.md):\n{load}\nand goes back:\n{remove}\n");
         }
         output::print(&report)
     }

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod check;
 mod distribution;
+mod docs;
 mod elf;
 mod image;
 mod layer;
@@ -37,6 +38,7 @@ struct CommandLine {
 enum Command {
     Bench(bench::Bench),
     Build(build::Build),
+    Docs(docs::Docs),
     Image(image::Image),
     Size(size::Size),
     Verify(verify::Verify),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let result = output::exit_on_signals().and_then(|()| match command_line.command {
         Command::Bench(bench) => bench.run(),
         Command::Build(build) => build.run(),
+        Command::Docs(docs) => docs.run(),
         Command::Image(image) => image.run(),
         Command::Size(size) => size.run(),
         Command::Verify(verify) => verify.run(),

@@ -1,6 +1,7 @@
 //! `cargo xtask docs`: the generated parts of the documents, from the data they show. Each stands between
 //! `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
 
+use crate::bench;
 use crate::build;
 use crate::distribution;
 use anyhow::{Context, Result};
@@ -13,6 +14,9 @@ pub struct Docs {}
 
 impl Docs {
     pub fn run(self) -> Result<()> {
+        let bench::Shown { figures, tables } = bench::show()?;
+        write("README.md", "figures", &figures)?;
+        write("docs/benchmarks.md", "bench", &tables)?;
         write("deploy/README.md", "distributions", &distribution::table())
     }
 }

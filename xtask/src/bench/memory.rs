@@ -1,4 +1,4 @@
-//! What a sandbox keeps of the machine's memory while it sleeps, beside the floor: A B A B, a batch of each at a time.
+//! What a sandbox keeps of the machine's memory while it sleeps, beside the baseline: A B A B, a batch of each at a time.
 
 use super::cgroup::Cgroup;
 use super::results::{Memory, Spread};
@@ -15,19 +15,19 @@ use std::time::{Duration, Instant};
 /// to come, and exec aligns stacks and mappings at random: both average out.
 const BATCH: usize = 50;
 
-pub fn beside(floor: &Command, command: &Command, batches: usize) -> Result<Memory> {
+pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<Memory> {
     let cgroup = Cgroup::new("memory")?;
     let (mut floors, mut sandboxes) = (Sandboxes::default(), Sandboxes::default());
     // Not counted: the first ones find tables and lists of the kernel too small.
-    floors.start(floor, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?;
+    floors.start(baseline, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?;
     sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?;
     let (mut charged, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..batches {
-        let floor = floors.start(floor, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?.charged;
+        let baseline = floors.start(baseline, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?.charged;
         let own = sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?.charged;
-        ensure!(floor > 0.0 && own > 0.0, "the charge fell as sandboxes were started");
+        ensure!(baseline > 0.0 && own > 0.0, "the charge fell as sandboxes were started");
         charged.push(own);
-        ratios.push(own / floor);
+        ratios.push(own / baseline);
     }
 
     let mut sum = Mapped::default();

@@ -1,4 +1,4 @@
-//! What is measured: this program, the floor, the same in C against three libraries, what Debian packages, and what
+//! What is measured: this program, the baseline, the same in C against three libraries, what Debian packages, and what
 //! `--peer` names. A peer that is not there is listed with the package that brings it.
 
 use crate::build::{self, Program};
@@ -61,7 +61,7 @@ pub fn parse(text: &str) -> Result<Peer, String> {
     }
 }
 
-pub const FLOOR: &str = "floor";
+pub const BASELINE: &str = "baseline";
 pub const OURS: &str = "pause";
 /// The one that stands for Kubernetes' image, which is built in the same way.
 pub const C_GLIBC: &str = "C, glibc";
@@ -83,13 +83,13 @@ const COMPILERS: [(&str, &str, &[&str]); 3] = [
     ("C, dietlibc", "dietlibc-dev", &["diet", "gcc"]),
 ];
 
-/// The program and the floor come first. What has to be compiled is put into `folder`.
+/// The program and the baseline come first. What has to be compiled is put into `folder`.
 pub fn find(ours: Program, peers: &[Peer], folder: &Path) -> Result<(Vec<Subject>, Vec<Missing>)> {
     let platform = ours.platform;
-    let floor = build_floor(platform, folder)?;
+    let baseline = build_baseline(platform, folder)?;
     let mut found = vec![
         Subject { name: OURS.into(), program: ours, arguments: Vec::new() },
-        Subject::new(FLOOR, platform, &floor, &[])?,
+        Subject::new(BASELINE, platform, &baseline, &[])?,
     ];
     let mut missing = Vec::new();
     let mut is_missing = |name: &str, package: &str| {
@@ -122,11 +122,11 @@ pub fn find(ours: Program, peers: &[Peer], folder: &Path) -> Result<(Vec<Subject
     Ok((found, missing))
 }
 
-/// Assembles the floor and links it as build.rs links the program.
-fn build_floor(platform: &'static Platform, folder: &Path) -> Result<PathBuf> {
+/// Assembles the baseline and links it as build.rs links the program.
+fn build_baseline(platform: &'static Platform, folder: &Path) -> Result<PathBuf> {
     let root = build::root()?;
-    let (object, linked, path) = (folder.join("floor.o"), folder.join("floor.linked"), folder.join("floor"));
-    run(process::Command::new("gcc").args(["-c", "-o"]).arg(&object).arg(root.join("bench/floor.S")))?;
+    let (object, linked, path) = (folder.join("baseline.o"), folder.join("baseline.linked"), folder.join("baseline"));
+    run(process::Command::new("gcc").args(["-c", "-o"]).arg(&object).arg(root.join("bench/baseline.S")))?;
     let mut script = OsString::from("--script=");
     script.push(root.join("linker.ld"));
     run(process::Command::new(toolchain::host_linker()?)
@@ -135,7 +135,7 @@ fn build_floor(platform: &'static Platform, folder: &Path) -> Result<PathBuf> {
         .arg(&linked)
         .args([script, object.into()]))?;
     let bytes = fs::read(&linked)?;
-    fs::write(&path, build::cut(bytes, platform).context("the floor is not as it should be")?)?;
+    fs::write(&path, build::cut(bytes, platform).context("the baseline is not as it should be")?)?;
     fs::set_permissions(&path, fs::metadata(&linked)?.permissions())?;
     Ok(path)
 }

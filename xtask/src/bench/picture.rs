@@ -1,6 +1,6 @@
 //! What was measured as pictures, for light and for dark pages.
 
-use super::peers::{FLOOR, OURS};
+use super::peers::{BASELINE, OURS};
 use super::results::{Density, Results, Row, Step};
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -11,7 +11,7 @@ pub struct Theme {
     pub name: &'static str,
     ink: RGBColor,
     ours: RGBColor,
-    floor: RGBColor,
+    baseline: RGBColor,
     others: RGBColor,
 }
 
@@ -20,14 +20,14 @@ pub const THEMES: [Theme; 2] = [
         name: "light",
         ink: RGBColor(0x1f, 0x23, 0x28),
         ours: RGBColor(0x09, 0x69, 0xda),
-        floor: RGBColor(0x1a, 0x7f, 0x37),
+        baseline: RGBColor(0x1a, 0x7f, 0x37),
         others: RGBColor(0x8c, 0x95, 0x9f),
     },
     Theme {
         name: "dark",
         ink: RGBColor(0xe6, 0xed, 0xf3),
         ours: RGBColor(0x58, 0xa6, 0xff),
-        floor: RGBColor(0x3f, 0xb9, 0x50),
+        baseline: RGBColor(0x3f, 0xb9, 0x50),
         others: RGBColor(0x6e, 0x76, 0x81),
     },
 ];
@@ -36,7 +36,7 @@ impl Theme {
     fn of(&self, name: &str) -> RGBColor {
         match name {
             OURS => self.ours,
-            FLOOR => self.floor,
+            BASELINE => self.baseline,
             _ => self.others,
         }
     }
@@ -52,7 +52,7 @@ type Value = fn(&Row) -> f64;
 /// With the digits behind the point.
 const PANELS: [(&str, Value, usize); 4] = [
     (PULLED, |row| row.pulled_bytes as f64, 0),
-    ("Exec to asleep, times the floor's", |row| row.exec_to_asleep.ratio.median, 2),
+    ("Exec to asleep, times the baseline's", |row| row.exec_to_asleep.ratio.median, 2),
     ("Memory charged for each, KiB", |row| row.memory.charged.median / 1024.0, 1),
     (WAKE_UPS, |row| row.reaping.wake_ups as f64, 0),
 ];

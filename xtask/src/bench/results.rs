@@ -11,7 +11,7 @@ use std::time::SystemTime;
 #[derive(Serialize, Deserialize)]
 pub struct Results {
     pub date: String,
-    /// Whether it was the minute's run, whose figures are for nobody to rely on.
+    /// Whether it was a smoke test, not a measurement.
     pub quick: bool,
     pub machine: Machine,
     pub orphans: u64,
@@ -45,13 +45,13 @@ pub struct Row {
     pub term_to_gone: Timing,
     pub memory: Memory,
     pub reaping: Reaping,
-    pub starved: Reaping,
+    pub cpu_starved: Reaping,
 }
 
 #[derive(Serialize, Deserialize)]
 pub struct Timing {
     pub microseconds: Spread,
-    /// Of each round to the floor's right before it.
+    /// Of each round to the baseline's right before it.
     pub ratio: Spread,
     pub rounds: usize,
     /// In which the program had not fallen asleep when the CPU was handed back.
@@ -85,7 +85,7 @@ pub struct Memory {
     pub batch: usize,
     /// What the memory cgroup is charged, as averages of batches.
     pub charged: Spread,
-    /// Of each batch to the floor's right before it.
+    /// Of each batch to the baseline's right before it.
     pub ratio: Spread,
     pub resident: f64,
     /// Mapped from files: code, and data if there are any.

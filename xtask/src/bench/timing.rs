@@ -1,4 +1,4 @@
-//! Exec to asleep and SIGTERM to gone, beside the floor: A B A B. One CPU is kept for both sides by a real-time priority.
+//! Exec to asleep and SIGTERM to gone, beside the baseline: A B A B. One CPU is kept for both sides by a real-time priority.
 //! The program has a higher one than this tool, which so gets the CPU back when the program sleeps, and not before.
 
 use super::memory::asleep;
@@ -37,15 +37,15 @@ pub fn try_out(command: &Command) -> Result<()> {
     Ok(())
 }
 
-pub fn beside(floor: &Command, command: &Command, interval: Interval, rounds: usize) -> Result<Timing> {
+pub fn beside(baseline: &Command, command: &Command, interval: Interval, rounds: usize) -> Result<Timing> {
     let _cpu = OwnCpu::take()?;
     let (mut samples, mut ratios) = (Vec::new(), Vec::new());
     let mut discarded = 0;
     while samples.len() < rounds {
-        let pair = (measure(floor, interval)?, measure(command, interval)?);
-        if let (Some(floor), Some(sample)) = pair {
+        let pair = (measure(baseline, interval)?, measure(command, interval)?);
+        if let (Some(baseline), Some(sample)) = pair {
             samples.push(sample.as_secs_f64() * 1e6);
-            ratios.push(sample.as_secs_f64() / floor.as_secs_f64());
+            ratios.push(sample.as_secs_f64() / baseline.as_secs_f64());
         } else {
             discarded += 1;
             ensure!(discarded <= rounds, "it is hardly ever asleep when it hands the CPU back");

@@ -18,5 +18,5 @@ main:
     svc     #0
     b       main
 #else
-#error "the floor is not written for this architecture"
+#error "the baseline is not written for this architecture"
 #endif

@@ -100,8 +100,8 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 fn picture(path: &str, what: &str) -> String {
     format!(
-        "<picture>\n<source media=\"(prefers-color-scheme: dark)\" srcset=\"{path}-dark.svg\">\n\
-         <img src=\"{path}-light.svg\" alt=\"{what}\">\n</picture>"
+        "<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"{path}-dark.svg\">\n\
+         <img src=\"{path}-light.svg\" alt=\"{what}\"></picture>"
     )
 }
 

@@ -33,9 +33,14 @@ fn the_commands_for_containerd_do_what_the_page_says() {
     // What deploy/README.md says to do before, here with the only image there is.
     let kept = README.commands("Before you start");
     node.run(&kept[0]);
+    assert_eq!(node.run(&kept[1]).trim_end(), "oci-layout");
+    // Of the page's name with a digest: the image has that name, too.
+    node.run(node.page.commands(USE).last().expect("a command"));
+    let tagged = node.images().into_iter().find(|name| name.starts_with("localhost/pause@sha256:"));
+    node.run(&format!("ctr --namespace k8s.io images rm {}", tagged.expect("a name with a digest")));
     node.undo();
     assert_eq!(node.images(), [""; 0]);
-    node.run(&kept[1]);
+    node.run(&kept[2]);
     assert_eq!(node.images(), ["registry.k8s.io/pause:3.10"]);
 }
 
@@ -51,9 +56,16 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
                 let sandbox = if is_docker { Sandbox::with_docker() } else { Sandbox::new() };
                 let image = if is_docker { "docker image" } else { "podman image" };
                 let folder = archive(name);
-                let load = format!("cd {}; {}", folder.path().display(), DISTRIBUTIONS[name].load);
-                sandbox.run(&["sh", "-euc", &load]);
-                sandbox.run(&["sh", "-euc", &format!("{image} inspect {}", asked_for(name).join(" "))]);
+                let (distribution, names) = (&DISTRIBUTIONS[name], asked_for(name));
+                let run =
+                    |command: &str| sandbox.run(&["sh", "-euc", &format!("cd {}; {command}", folder.path().display())]);
+                // One command for each name, where that is what it takes.
+                for name in &names {
+                    run(&distribution.load.replace("NAME", name));
+                }
+                run(&format!("{image} inspect {}", names.join(" ")));
+                run(&distribution.remove.replace("NAMES", &names.join(" ")));
+                assert_eq!(run(&format!("{image} ls --quiet")), "");
             }
             _ => {
                 let folder = archive(name);
@@ -209,6 +221,7 @@ static DISTRIBUTIONS: LazyLock<BTreeMap<String, Distribution>> = LazyLock::new(|
 #[derive(Deserialize)]
 struct Distribution {
     load: String,
+    remove: String,
     runtime: Option<String>,
     #[serde(rename = "asks-for")]
     asks_for: Vec<Name>,

@@ -180,16 +180,17 @@ fn for_every_distribution_it_has_the_names_of_the_table() {
 }
 
 #[test]
-fn for_a_distribution_the_command_that_loads_it_is_shown() {
+fn for_a_distribution_the_commands_that_load_it_and_go_back_are_shown() {
     let output = Folder::new();
-    let done = run(output.image().args(["--for=kind", "--for=k3s", "--archive=my pause.tar"])).expect_success();
-    let commands = [
-        "kind load image-archive 'my pause.tar'",
-        "install -D --mode=644 'my pause.tar' /var/lib/rancher/k3s/agent/images/'my pause.tar'",
-    ];
-    for (command, page) in commands.iter().zip(["deploy/kind.md", "deploy/k3s.md"]) {
-        assert!(done.stdout.lines().any(|line| line == *command), "no line {command}\n{done}");
-        assert!(done.stdout.contains(page), "{done}");
+    let done = run(output.image().args(["--for=kind", "--for=cri-o"])).expect_success();
+    let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
+    let names = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1", own];
+    for command in [
+        "kind load image-archive pause.tar",
+        "podman pull oci-archive:pause.tar:registry.k8s.io/pause:3.10.1",
+        &format!("podman rmi {}", names.join(" ")),
+    ] {
+        assert!(done.stdout.lines().any(|line| line == command), "no line {command}\n{done}");
     }
 }
 

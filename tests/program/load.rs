@@ -89,7 +89,7 @@ fn maker(pause: &Pause, rounds: usize, orphans: usize) -> Command {
 }
 
 #[test]
-#[ignore = "takes a minute: cargo test --test program load:: -- --ignored"]
+#[ignore = "long: a minute: .ci/run long"]
 fn a_million_orphans_at_full_speed() {
     const MAKERS: usize = 8;
     const ORPHANS: usize = 100;
@@ -108,7 +108,7 @@ fn a_million_orphans_at_full_speed() {
 }
 
 #[test]
-#[ignore = "takes a minute: cargo test --test program load:: -- --ignored"]
+#[ignore = "long: a minute: .ci/run long"]
 fn ten_thousand_sandboxes_start_and_stop() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -198,7 +198,7 @@ enum Event {
 }
 
 #[test]
-#[ignore = "freezing a cgroup needs root, and it takes half a minute: cargo test --test program load:: -- --ignored"]
+#[ignore = "long: half a minute, and freezing a cgroup needs root: .ci/run long"]
 fn everything_at_once_for_half_a_minute() {
     let seed = std::env::var("PAUSE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
     println!("PAUSE_SEED={seed}");

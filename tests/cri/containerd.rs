@@ -9,64 +9,95 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Makes each of the functions a test on every kind of node.
-macro_rules! on_every_node {
-    ($($promise:ident,)*) => {
+/// Makes tests of groups of promises, each group on the kinds of nodes that make a difference to it.
+macro_rules! on_nodes {
+    ($($group:ident on $kinds:tt: $promises:tt)*) => {
+        $(mod $group {
+            use super::*;
+            on_nodes!(@tests $kinds $promises);
+        })*
+    };
+    (@tests [$($kind:ident),*] $promises:tt) => {
         $(
-            mod $promise {
-                use super::*;
-
-                on_every_node!(@test $promise, containerd_1_with_runc, Containerd::V1, "runc");
-                on_every_node!(@test $promise, containerd_1_with_crun, Containerd::V1, "crun");
-                on_every_node!(@test $promise, containerd_2_with_runc, Containerd::V2, "runc");
-                on_every_node!(@test $promise, containerd_2_with_crun, Containerd::V2, "crun");
+            #[test]
+            #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+            fn $kind() {
+                held(super::$kind(), &$promises);
             }
         )*
     };
-    (@test $promise:ident, $name:ident, $containerd:expr, $runtime:literal) => {
-        #[test]
-        #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-        fn $name() {
-            super::$promise(Kind { containerd: $containerd, runtime: $runtime });
-        }
-    };
 }
 
-on_every_node!(
-    runs_the_image_imported_from_its_archive,
-    runs_the_image_pulled_from_a_registry,
-    stops_and_is_removed_without_a_trace,
-    containers_share_localhost_and_keep_the_address,
-    containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
-    containers_that_share_no_processes_see_none,
-    a_pod_may_use_the_namespaces_of_the_node,
-    killed_it_is_not_ready_and_another_takes_over,
-    sleeps_under_the_runtimes_seccomp_profile,
-    sleeps_under_a_seccomp_profile_of_the_node,
-    ends_under_a_seccomp_profile_that_denies_it_to_sleep,
-    is_confined_by_default,
-    runs_as_the_pods_user,
-    a_hundred_run_at_once,
-);
+#[rustfmt::skip]
+on_nodes! {
+    life on [containerd_1_with_runc, containerd_1_with_crun, containerd_2_with_runc, containerd_2_with_crun]: [
+        runs_the_image_imported_from_its_archive,
+        stops_and_is_removed_without_a_trace,
+        killed_it_is_not_ready_and_another_takes_over,
+    ]
+    confinement on [containerd_1_with_runc, containerd_1_with_crun, containerd_2_with_runc, containerd_2_with_crun]: [
+        is_confined_by_default,
+        runs_as_the_pods_user,
+        sleeps_under_the_runtimes_seccomp_profile,
+        sleeps_under_a_seccomp_profile_of_the_node,
+        ends_under_a_seccomp_profile_that_denies_it_to_sleep,
+    ]
+    containers on [containerd_1_with_crun, containerd_2_with_runc]: [
+        containers_share_localhost_and_keep_the_address,
+        containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
+        containers_that_share_no_processes_see_none,
+        a_pod_may_use_the_namespaces_of_the_node,
+        a_hundred_run_at_once,
+    ]
+}
 
-fn runs_the_image_imported_from_its_archive(kind: Kind) {
+const fn containerd_1_with_runc() -> Kind {
+    Kind { containerd: Containerd::V1, runtime: "runc" }
+}
+
+const fn containerd_1_with_crun() -> Kind {
+    Kind { containerd: Containerd::V1, runtime: "crun" }
+}
+
+const fn containerd_2_with_runc() -> Kind {
+    Kind { containerd: Containerd::V2, runtime: "runc" }
+}
+
+const fn containerd_2_with_crun() -> Kind {
+    Kind { containerd: Containerd::V2, runtime: "crun" }
+}
+
+/// Holds a node to promises, one after the other; none leaves a trace of its Pods behind.
+fn held(kind: Kind, promises: &[fn(&Node)]) {
     let node = Node::new(kind);
+    for promise in promises {
+        promise(&node);
+        node.remove_at_once(node.pods());
+        assert_eq!(node.traces(), Traces::default());
+    }
+}
+
+fn runs_the_image_imported_from_its_archive(node: &Node) {
     let version = node.containerd_version();
-    let expected = if kind.containerd == Containerd::V1 { "1." } else { "2." };
+    let expected = if node.kind.containerd == Containerd::V1 { "1." } else { "2." };
     assert!(version.trim_start_matches('v').starts_with(expected), "containerd {version}");
     let pod = node.run(|_| {});
     assert!(pod.is_ready());
     pod.runs_the_shipped_file();
-    assert!(is_pinned_if_the_node_pins(&node, PAUSE));
+    assert!(is_pinned_if_the_node_pins(node, PAUSE));
 }
 
-fn runs_the_image_pulled_from_a_registry(kind: Kind) {
-    let (node, name) = Node::with_registry(kind);
-    assert_eq!(node.image(&name), None, "the image is there before it is pulled");
-    let pod = node.run(|_| {});
-    pod.runs_the_shipped_file();
-    assert_eq!(node.image(&name).expect("the image was pulled").repo_tags, [&*name]);
-    assert!(is_pinned_if_the_node_pins(&node, &name));
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn runs_the_image_pulled_from_a_registry() {
+    for kind in [containerd_1_with_runc(), containerd_2_with_crun()] {
+        let (node, name) = Node::with_registry(kind);
+        assert_eq!(node.image(&name), None, "the image is there before it is pulled");
+        let pod = node.run(|_| {});
+        pod.runs_the_shipped_file();
+        assert_eq!(node.image(&name).expect("the image was pulled").repo_tags, [&*name]);
+        assert!(is_pinned_if_the_node_pins(&node, &name));
+    }
 }
 
 /// Pinned, the kubelet does not remove an image to save space. containerd 1.6.20 pins none.
@@ -74,8 +105,7 @@ fn is_pinned_if_the_node_pins(node: &Node, name: &str) -> bool {
     node.image(name).expect("the image is there").pinned == (node.kind.containerd == Containerd::V2)
 }
 
-fn stops_and_is_removed_without_a_trace(kind: Kind) {
-    let node = Node::new(kind);
+fn stops_and_is_removed_without_a_trace(node: &Node) {
     let pod = node.run(|_| {});
     pod.sleeps();
     let process = pod.proc();
@@ -88,8 +118,7 @@ fn stops_and_is_removed_without_a_trace(kind: Kind) {
     assert!(node.image(PAUSE).is_some(), "the image is gone");
 }
 
-fn containers_share_localhost_and_keep_the_address(kind: Kind) {
-    let node = Node::new(kind);
+fn containers_share_localhost_and_keep_the_address(node: &Node) {
     let pod = node.run(|_| {});
     let (server, client) = (pod.start("server", &SERVE), pod.start("client", &["sleep", "1000"]));
     assert_eq!(client.wget("localhost"), "hello");
@@ -102,8 +131,7 @@ fn containers_share_localhost_and_keep_the_address(kind: Kind) {
     assert_eq!(client.wget(&address), "hello");
 }
 
-fn containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(kind: Kind) {
-    let node = Node::new(kind);
+fn containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(node: &Node) {
     let pod = node.run(|context| namespaces(context).set_pid(NamespaceMode::Pod));
     let containers = ["one", "two"].map(|name| pod.start(name, &["sleep", "1000"]));
     for container in &containers {
@@ -113,8 +141,7 @@ fn containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(kind: Kind) 
     assert_eq!(pause_tests::sandbox::zombies(&containers[0].sh(pause_tests::sandbox::STATES)), 0, "zombies in the Pod");
 }
 
-fn containers_that_share_no_processes_see_none(kind: Kind) {
-    let node = Node::new(kind);
+fn containers_that_share_no_processes_see_none(node: &Node) {
     let pod = node.run(|context| namespaces(context).set_pid(NamespaceMode::Container));
     let container = pod.start("container", &["sleep", "1000"]);
     assert_eq!(container.sh("cat /proc/1/cmdline"), "sleep\x001000\0");
@@ -126,8 +153,7 @@ fn containers_that_share_no_processes_see_none(kind: Kind) {
     }
 }
 
-fn a_pod_may_use_the_namespaces_of_the_node(kind: Kind) {
-    let node = Node::new(kind);
+fn a_pod_may_use_the_namespaces_of_the_node(node: &Node) {
     let pod = node.run(|context| {
         for set in [NamespaceOption::set_network, NamespaceOption::set_pid, NamespaceOption::set_ipc] {
             set(namespaces(context), NamespaceMode::Node);
@@ -150,8 +176,7 @@ fn namespaces(context: &mut LinuxSandboxSecurityContext) -> &mut NamespaceOption
     context.namespace_options.get_or_insert_default()
 }
 
-fn killed_it_is_not_ready_and_another_takes_over(kind: Kind) {
-    let node = Node::new(kind);
+fn killed_it_is_not_ready_and_another_takes_over(node: &Node) {
     let pod = node.run(|_| {});
     node.sandbox.run(&["kill", "-KILL", &pod.pid().to_string()]);
     pause_tests::eventually("the killed sandbox to be not ready", || !pod.is_ready());
@@ -168,8 +193,7 @@ fn killed_it_is_not_ready_and_another_takes_over(kind: Kind) {
 /// What the kernel says of a process that has a filter.
 const FILTERED: Option<u32> = Some(2);
 
-fn sleeps_under_the_runtimes_seccomp_profile(kind: Kind) {
-    let node = Node::new(kind);
+fn sleeps_under_the_runtimes_seccomp_profile(node: &Node) {
     let unconfined = node.run(|_| {});
     assert_eq!(unconfined.sleeps().seccomp, Some(0));
     let pod = node.run(|context| {
@@ -180,18 +204,16 @@ fn sleeps_under_the_runtimes_seccomp_profile(kind: Kind) {
     assert!(pod.is_ready());
 }
 
-fn sleeps_under_a_seccomp_profile_of_the_node(kind: Kind) {
-    let node = Node::new(kind);
-    let pod = run_with_profile(&node, PROFILE);
+fn sleeps_under_a_seccomp_profile_of_the_node(node: &Node) {
+    let pod = run_with_profile(node, PROFILE);
     assert_eq!(pod.sleeps().seccomp, FILTERED);
     assert!(pod.is_ready());
 }
 
-fn ends_under_a_seccomp_profile_that_denies_it_to_sleep(kind: Kind) {
-    let node = Node::new(kind);
+fn ends_under_a_seccomp_profile_that_denies_it_to_sleep(node: &Node) {
     let denying = PROFILE.replace("\"pause\",", "").replace("\"ppoll\",", "");
     assert_ne!(denying, PROFILE);
-    let pod = run_with_profile(&node, &denying);
+    let pod = run_with_profile(node, &denying);
     pause_tests::eventually("the sandbox to be not ready", || !pod.is_ready());
 }
 
@@ -207,8 +229,7 @@ fn run_with_profile<'a>(node: &'a Node, profile: &str) -> Pod<'a> {
     })
 }
 
-fn is_confined_by_default(kind: Kind) {
-    let node = Node::new(kind);
+fn is_confined_by_default(node: &Node) {
     let pod = node.run(|_| {});
     let status = pod.sleeps();
     assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (65535, 65535, 65535, 65535));
@@ -225,8 +246,7 @@ fn confined(pod: &Pod) {
     assert!(root.mount_options.contains_key("ro"), "the root can be written to: {:?}", root.mount_options);
 }
 
-fn runs_as_the_pods_user(kind: Kind) {
-    let node = Node::new(kind);
+fn runs_as_the_pods_user(node: &Node) {
     let pod = node.run(|context| {
         context.run_as_user = Some(Int64Value { value: 1000 });
         context.run_as_group = Some(Int64Value { value: 2000 });
@@ -237,9 +257,8 @@ fn runs_as_the_pods_user(kind: Kind) {
     confined(&pod);
 }
 
-fn a_hundred_run_at_once(kind: Kind) {
+fn a_hundred_run_at_once(node: &Node) {
     const HUNDRED: usize = 100;
-    let node = Node::new(kind);
     let pods = node.run_at_once(HUNDRED);
     pods.iter().for_each(Pod::runs_the_shipped_file);
     assert!(pods.iter().all(Pod::is_ready));

@@ -26,21 +26,8 @@ use core::fmt::Arguments;
 use sys::{Access, File};
 use text::Text;
 
-/// Entered from `_start` in `arch`.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.main")]
-unsafe extern "C" fn main(_argc: isize, _argv: *const *const u8) -> ! {
-    #[cfg(target_arch = "x86")]
-    // SAFETY: `run` takes no arguments and does not return. It may use instructions that need an aligned stack, which
-    // pause itself does not and hence does not provide.
-    unsafe {
-        core::arch::asm!("and esp, -16", "call {run}", run = sym run, options(noreturn))
-    }
-    #[cfg(not(target_arch = "x86"))]
-    run()
-}
-
-extern "C" fn run() -> ! {
+/// Called by the entry point in `arch`. Returns the status to exit with, should the machine not restart.
+unsafe fn main(_argc: isize, _argv: *const *const u8) -> i32 {
     sys::make_folder(c"/dev").ok();
     sys::make_folder(c"/proc").ok();
     sys::mount(c"devtmpfs", c"/dev").ok();
@@ -49,7 +36,7 @@ extern "C" fn run() -> ! {
         Err(error) => say(format_args!("cannot mount /proc: error {error}")),
     }
     sys::restart();
-    sys::exit(1)
+    1
 }
 
 fn report() {

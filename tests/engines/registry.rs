@@ -1,28 +1,16 @@
 //! Out of a registry, real clients pick the right one of the image's platforms: by architecture, with and without a
 //! variant. What the image has no platform for they refuse, rather than take something that does not run.
 
-use object::{Architecture, Object};
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
-use pause_tests::ROOT;
+use oci_spec::image::{Digest, ImageManifest};
 use pause_tests::sandbox::Sandbox;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::TempDir;
-
-/// Each platform, and what /pause is for in the part of the image that is meant for it.
-const PLATFORMS: [(&str, Architecture); 8] = [
-    ("linux/amd64", Architecture::X86_64),
-    ("linux/arm64", Architecture::Aarch64),
-    ("linux/arm/v7", Architecture::Arm),
-    ("linux/ppc64le", Architecture::PowerPc64),
-    ("linux/s390x", Architecture::S390x),
-    ("linux/riscv64", Architecture::Riscv64),
-    ("linux/386", Architecture::I386),
-    ("linux/loong64", Architecture::LoongArch64),
-];
+use xtask::image::{build_image, times};
+use xtask::oci::{Image, PlatformImage, sha256};
+use xtask::platform::PLATFORMS;
 
 /// What clients ask for beside the eight, and which of the eight they have to get.
 const ALSO_ASKED_FOR: [(&str, &str); 2] = [("linux/arm64/v8", "linux/arm64"), ("linux/arm", "linux/arm/v7")];
@@ -40,7 +28,7 @@ fn skopeo_picks_the_platform_it_is_asked_for() {
             // A copy to a folder: the manifest as it came, and blobs named by their hash alone.
             let manifest = ImageManifest::from_file(copy.join("manifest.json")).expect("a manifest");
             let layer = copy.join(manifest.layers()[0].digest().digest());
-            Picked::new(manifest.config().digest(), &layer)
+            Picked::new(manifest.config().digest().clone(), &layer)
         })
     });
 }
@@ -70,7 +58,7 @@ fn podman_picks_the_platform_it_is_asked_for() {
             ";
             registry.sandbox.run(&["sh", "-euc", take_out, "sh", &id, path(&program)]);
             // Podman names an image by its configuration.
-            Picked { config: format!("sha256:{id}"), program: architecture(&fs::read(&program).expect("readable")) }
+            Picked { config: format!("sha256:{id}").parse().expect("a digest"), program: program_digest(&program) }
         })
     });
 }
@@ -94,14 +82,15 @@ fn containerd_picks_the_platform_it_is_asked_for_and_pulls_nothing_else() {
             let ctr = |words: &str| format!("ctr --namespace {namespace} {words}");
             let pulled = registry.sandbox.run(&["sh", "-euc", &ctr("content ls --quiet")]);
             let pulled: BTreeSet<&str> = pulled.lines().collect();
-            let part = registry.image.parts.iter().find(|part| pulled.contains(part.manifest.as_str()));
+            let manifest = |part: &&PlatformImage| pulled.contains(part.manifest.digest().as_ref());
+            let part = IMAGE.platforms.iter().find(manifest);
             let part = part.unwrap_or_else(|| panic!("for {asked} containerd pulled no manifest: {pulled:?}"));
-            let needed = [&registry.image.index, &part.manifest, &part.config, &part.layer].map(String::as_str);
+            let needed = [&IMAGE.index, &part.manifest, &part.config, &part.layer].map(|blob| blob.digest().as_ref());
             assert_eq!(pulled, BTreeSet::from(needed), "what containerd pulled for {asked}, and what it needs");
             let layer = registry.folder.path().join("layer");
-            let get = ctr(&format!("content get {} > {}", part.layer, path(&layer)));
+            let get = ctr(&format!("content get {} > {}", part.layer.digest(), path(&layer)));
             registry.sandbox.run(&["sh", "-euc", &get]);
-            Picked::new(&part.config, &layer)
+            Picked::new(part.config.digest().clone(), &layer)
         })
     });
 }
@@ -121,7 +110,6 @@ const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 struct Registry {
     sandbox: Sandbox,
     folder: TempDir,
-    image: &'static Image,
 }
 
 /// What a client that did not succeed printed, and how it ended.
@@ -135,9 +123,11 @@ impl Registry {
             let found = sandbox.try_run(&["sh", "-c", "command -v $0", package]);
             assert!(found.status.success(), "{package} is missing: apt-get install {package}");
         }
-        let registry = Self { sandbox, folder: tempfile::tempdir().expect("a folder"), image: &IMAGE };
+        let registry = Self { sandbox, folder: tempfile::tempdir().expect("a folder") };
         registry.sandbox.start_registry();
-        registry.sandbox.push(&registry.image.layout, NAME, REFERENCE);
+        let archive = registry.folder.path().join("pause.tar");
+        fs::write(&archive, IMAGE.archive(&[NAME.to_owned()]).expect("an archive")).expect("written");
+        registry.sandbox.push(&archive, NAME, REFERENCE);
         registry
     }
 
@@ -186,17 +176,22 @@ impl Registry {
     /// Asks for everything a client may ask for, and says of all that went wrong what it was.
     #[track_caller]
     fn picks_what_is_asked_for(&self, pick: impl Fn(&str) -> Result<Picked, Failure>) {
-        let themselves = PLATFORMS.iter().map(|&(platform, _)| (platform, platform));
+        let names: Vec<String> = PLATFORMS.iter().map(ToString::to_string).collect();
+        let themselves = names.iter().map(|name| (name.as_str(), name.as_str()));
         let wrong: Vec<String> = themselves
             .chain(ALSO_ASKED_FOR)
             .filter_map(|(asked, platform)| {
-                let expected = self.image.expected(platform);
+                let part = IMAGE.platforms.iter().find(|part| part.platform.to_string() == platform);
+                let expected = Picked::of(part.expect("it is in the image"));
                 let picked = match pick(asked) {
                     Ok(picked) if picked == expected => return None,
-                    Ok(picked) => format!("{picked:?}, which is {}", self.image.platform(&picked)),
+                    Ok(picked) => match IMAGE.platforms.iter().find(|part| Picked::of(part) == picked) {
+                        Some(part) => format!("what is for {}", part.platform),
+                        None => format!("{picked:?}, which the image does not have"),
+                    },
                     Err(failure) => failure,
                 };
-                Some(format!("asked for {asked}\nexpected: {expected:?}, which is {platform}\npicked: {picked}\n"))
+                Some(format!("asked for {asked}\nexpected: {platform}\npicked: {picked}\n"))
             })
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -228,93 +223,34 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// What a client brought: the configuration's digest, and what the program in the layer is for.
+/// What a client brought, by digests: the configuration, and the program in the layer.
 #[derive(Debug, PartialEq)]
 struct Picked {
-    config: String,
-    program: Architecture,
+    config: Digest,
+    program: Digest,
 }
 
 impl Picked {
-    fn new(config: impl ToString, layer: &Path) -> Self {
+    fn of(part: &PlatformImage) -> Self {
+        Self { config: part.config.digest().clone(), program: part.program.digest.clone() }
+    }
+
+    fn new(config: Digest, layer: &Path) -> Self {
         let layer = fs::File::open(layer).unwrap_or_else(|error| panic!("{}: {error}", layer.display()));
-        let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(layer));
-        let mut entry = tar.entries().expect("a tar").next().expect("an entry").expect("a header");
-        assert_eq!(entry.path().expect("a path"), Path::new("pause"));
-        let mut program = Vec::new();
-        std::io::copy(&mut entry, &mut program).expect("readable");
-        Self { config: config.to_string(), program: architecture(&program) }
+        let folder = tempfile::tempdir().expect("a folder");
+        tar::Archive::new(flate2::read::GzDecoder::new(layer)).unpack(&folder).expect("a layer");
+        Self { config, program: program_digest(&folder.path().join("pause")) }
     }
 }
 
-fn architecture(program: &[u8]) -> Architecture {
-    object::File::parse(program).expect("an ELF file").architecture()
+fn program_digest(program: &Path) -> Digest {
+    sha256(&fs::read(program).expect("a program")).expect("a digest")
 }
 
 const NAME: &str = "localhost/pause:0.1.0";
 
-static IMAGE: LazyLock<Image> = LazyLock::new(Image::build);
-
-/// The image of all platforms, as a layout that the tests share: it is the same every time.
-struct Image {
-    layout: PathBuf,
-    index: String,
-    parts: Vec<Part>,
-}
-
-/// A platform's part of it, by digests.
-struct Part {
-    platform: String,
-    manifest: String,
-    config: String,
-    layer: String,
-}
-
-impl Image {
-    fn build() -> Self {
-        let output = pause_tests::target().join("registry");
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["xtask", "image", "--platform=all", "--tag", NAME, "--output"]).arg(&output);
-        command.current_dir(ROOT).stdout(Stdio::null());
-        // However long eight platforms take; what is wrong with it, it has said on standard error.
-        let status = command.status().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        assert!(status.success(), "{command:?} failed: {status}");
-
-        let layout = output.join("oci");
-        let top = ImageIndex::from_file(layout.join("index.json")).expect("an index.json");
-        let index = &top.manifests()[0];
-        let parts = ImageIndex::from_file(blob(&layout, index)).expect("an index");
-        let parts = parts.manifests().iter().map(|entry| Part::read(&layout, entry)).collect();
-        Self { index: index.digest().to_string(), parts, layout }
-    }
-
-    fn expected(&self, platform: &str) -> Picked {
-        let part = self.parts.iter().find(|part| part.platform == platform);
-        let part = part.unwrap_or_else(|| panic!("{platform} is not in the image"));
-        let (_, program) = PLATFORMS.iter().find(|(name, _)| *name == platform).expect("a platform of the table");
-        Picked { config: part.config.clone(), program: *program }
-    }
-
-    /// The platform for which the image has what was picked.
-    fn platform(&self, picked: &Picked) -> &str {
-        self.parts.iter().find(|part| part.config == picked.config).map_or("none of the image's", |part| &part.platform)
-    }
-}
-
-impl Part {
-    fn read(layout: &Path, entry: &Descriptor) -> Self {
-        let platform = entry.platform().as_ref().expect("a platform");
-        let variant = platform.variant().as_ref().map_or(String::new(), |variant| format!("/{variant}"));
-        let manifest = ImageManifest::from_file(blob(layout, entry)).expect("a manifest");
-        Self {
-            platform: format!("{}/{}{variant}", platform.os(), platform.architecture()),
-            manifest: entry.digest().to_string(),
-            config: manifest.config().digest().to_string(),
-            layer: manifest.layers()[0].digest().to_string(),
-        }
-    }
-}
-
-fn blob(layout: &Path, descriptor: &Descriptor) -> PathBuf {
-    layout.join("blobs/sha256").join(descriptor.digest().digest())
-}
+/// The image of all platforms.
+static IMAGE: LazyLock<Image> = LazyLock::new(|| {
+    let platforms: Vec<_> = PLATFORMS.iter().collect();
+    build_image(&platforms, &times().expect("a date")).expect("an image").1
+});

@@ -147,10 +147,10 @@ impl Sandbox {
         self.start("docker-registry serve /run/registry.yml", listens);
     }
 
-    /// Fills the registry with an image from an OCI layout.
+    /// Fills the registry with an image from an OCI archive.
     #[track_caller]
-    pub fn push(&self, layout: &Path, name: &str, reference: &str) {
-        let source = format!("oci:{}:{name}", layout.display());
+    pub fn push(&self, archive: &Path, name: &str, reference: &str) {
+        let source = format!("oci-archive:{}:{name}", archive.display());
         let push = ["skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", &source];
         self.run(&[&push[..], &[&format!("docker://{reference}")]].concat());
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask build`: from source to the file that is shipped.
 
 use crate::elf::Elf;
-use crate::output::{self, StagedFile, uninterrupted};
+use crate::output;
 use crate::platform::{Platform, Selection};
 use crate::toolchain::{self, Way};
 use anyhow::{Context, Result, bail, ensure};
@@ -86,7 +86,7 @@ fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
     let bytes = cut(linked_bytes, platform).with_context(|| format!("{} cannot be shipped", linked.display()))?;
     let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
     if !is_there(&path, &bytes) {
-        uninterrupted(|| StagedFile::new(&path, &bytes, MODE)?.put())?;
+        output::write(&path, &bytes, MODE)?;
     }
     Ok(Program { platform, path, bytes, compiler: way.compiler()?, crates })
 }

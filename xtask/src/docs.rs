@@ -4,6 +4,7 @@
 use crate::bench;
 use crate::build;
 use crate::distribution;
+use crate::release::Release;
 use anyhow::{Context, Result};
 use std::fs;
 
@@ -15,7 +16,10 @@ pub struct Docs {}
 impl Docs {
     pub fn run(self) -> Result<()> {
         let bench::Shown { figures, tables } = bench::show()?;
+        let release = Release::own()?;
         write("README.md", "figures", &figures)?;
+        write("README.md", "size", &release.sizes()?)?;
+        write("README.md", "digests", &release.digests())?;
         write("docs/benchmarks.md", "bench", &tables)?;
         write("deploy/README.md", "distributions", &distribution::table())
     }

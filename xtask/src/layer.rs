@@ -6,8 +6,8 @@ use tar::{EntryType, Header};
 use zopfli::{Format, Options};
 
 /// The path of the program in the image, which the entry point names from the root.
-pub const PROGRAM: &str = "pause";
-pub const MODE: u32 = 0o755;
+const PROGRAM: &str = "pause";
+const MODE: u32 = 0o755;
 
 pub struct Layer {
     pub tar: Vec<u8>,
@@ -22,7 +22,7 @@ pub fn layer(program: &[u8], mtime: u64) -> Result<Layer> {
 
 /// The entry has POSIX's header and its type flag for a file: EROFS refuses the one of V7 Unix, and leaves out an entry
 /// whose type flag is NUL.
-pub fn tar(program: &[u8], mtime: u64) -> Result<Vec<u8>> {
+fn tar(program: &[u8], mtime: u64) -> Result<Vec<u8>> {
     let mut header = Header::new_ustar();
     header.set_entry_type(EntryType::Regular);
     header.set_path(PROGRAM)?;

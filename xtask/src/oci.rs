@@ -2,24 +2,26 @@
 //! weigh more than the program. Registry clients want `mediaType` at the top of manifests and indexes; buildah and skopeo
 //! want a `history` entry for each layer, Docker its `created`; cri-dockerd wants the config's `created`.
 
-use crate::build::Program;
-use crate::layer;
+use crate::layer::{self, Layer};
 use crate::platform::Platform;
-use anyhow::{Context, Result};
+use crate::release::Content;
+use anyhow::{Context, Result, ensure};
 use oci_spec::image::{
     ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, HistoryBuilder, ImageConfiguration,
-    ImageConfigurationBuilder, ImageIndex, ImageIndexBuilder, ImageManifest, ImageManifestBuilder, MediaType,
-    OciLayout, OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder,
+    ImageConfigurationBuilder, ImageIndex, ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayout,
+    OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::thread;
 use std::time::{Duration, SystemTime};
 use tar::EntryType;
 
 /// What one platform's part of the image consists of.
 pub struct PlatformImage {
-    pub program: Program,
+    pub platform: &'static Platform,
+    pub program: Content,
     pub layer: Descriptor,
     pub config: Descriptor,
     pub manifest: Descriptor,
@@ -47,7 +49,7 @@ pub struct Blobs(pub BTreeMap<String, Vec<u8>>);
 impl Blobs {
     fn add(&mut self, media_type: MediaType, content: Vec<u8>) -> Result<Descriptor> {
         let descriptor = Descriptor::new(media_type, content.len() as u64, sha256(&content)?);
-        self.0.insert(path(&descriptor), content);
+        self.0.insert(path(descriptor.digest()), content);
         Ok(descriptor)
     }
 }
@@ -57,22 +59,31 @@ pub fn sha256(content: &[u8]) -> Result<Digest> {
     format!("sha256:{hash}").parse().context("not a digest")
 }
 
-pub fn path(descriptor: &Descriptor) -> String {
-    format!("blobs/{}/{}", descriptor.digest().algorithm(), descriptor.digest().digest())
+pub fn path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.digest())
 }
 
 impl Image {
-    /// `built` is called after each platform.
-    pub fn new(programs: Vec<Program>, times: &Times, mut built: impl FnMut()) -> Result<Self> {
+    /// `compressed` is called for each platform.
+    pub fn new(programs: &[(&'static Platform, &[u8])], times: &Times, compressed: impl Fn() + Sync) -> Result<Self> {
+        ensure!(!programs.is_empty(), "an image needs a platform");
+        // Side by side, for it takes longest.
+        let layers = thread::scope(|scope| {
+            let layer = |&(_, program)| {
+                let layer = layer::layer(program, times.mtime);
+                compressed();
+                layer
+            };
+            let threads: Vec<_> = programs.iter().map(|program| scope.spawn(move || layer(program))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect::<Vec<_>>()
+        });
         let mut blobs = Blobs::default();
         let mut platforms = Vec::new();
-        for program in programs {
-            platforms.push(PlatformImage::new(program, times, &mut blobs)?);
-            built();
+        for (&(platform, program), layer) in programs.iter().zip(layers) {
+            platforms.push(PlatformImage::new(platform, program, layer?, times, &mut blobs)?);
         }
-        let entries = platforms.iter().map(|part| index_entry(&part.manifest, part.program.platform));
-        let index = index(entries.collect::<Result<_>>()?)?;
-        let index = blobs.add(MediaType::ImageIndex, serde_json::to_vec(&index)?)?;
+        let entries = platforms.iter().map(|part| (part.platform, part.manifest.clone()));
+        let index = blobs.add(MediaType::ImageIndex, index(entries)?)?;
         Ok(Self { platforms, index, blobs })
     }
 
@@ -81,33 +92,15 @@ impl Image {
         self.index.size() + part.manifest.size() + part.config.size() + part.layer.size()
     }
 
-    /// The files of an OCI layout in which the image has these references.
-    pub fn layout(&self, references: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
-        let entries = references
-            .iter()
-            .map(|reference| {
-                let mut entry = self.index.clone();
-                // containerd and Podman look for the first, skopeo for the second, and where both are read the first
-                // has priority. OCI would have but the tag in the second, which then names nothing without the first.
-                let names = [CONTAINERD_NAME, ANNOTATION_REF_NAME].map(|key| (key.into(), reference.clone()));
-                entry.set_annotations(Some(HashMap::from(names)));
-                entry
-            })
-            .collect();
-        let mut files = self.blobs.0.clone();
-        // By way of a `Value`, which unlike a hash map of annotations has an order.
-        files.insert(INDEX.into(), serde_json::to_vec(&serde_json::to_value(index(entries)?)?)?);
-        files.insert(LAYOUT.into(), serde_json::to_vec(&layout()?)?);
-        Ok(files)
-    }
-
-    /// The layout in one file, with the document beside it by which Docker before 27 finds an image.
+    /// An OCI layout in one file, in which the image has these references.
     pub fn archive(&self, references: &[String]) -> Result<Vec<u8>> {
-        let mut files = self.layout(references)?;
-        // Its format knows nothing of platforms. Of several it could name but one, which Docker before 27, and Podman 4
-        // where there are several references, would run on a host of any other.
+        let mut files = self.blobs.0.clone();
+        files.insert(INDEX.into(), top(&self.index, references)?);
+        files.insert(LAYOUT.into(), serde_json::to_vec(&layout()?)?);
+        // Docker before 27 reads this alone, and its format knows nothing of platforms. Of several it could name but one,
+        // which Docker, and Podman 4 where there are several references, would run on a host of any other.
         if let [only] = &self.platforms[..] {
-            let document = docker_document(&only.config, &only.layer, references);
+            let document = docker_document(only.config.digest(), only.layer.digest(), references);
             files.insert(DOCKER_DOCUMENT.into(), serde_json::to_vec(&document)?);
         }
         let mut builder = tar::Builder::new(Vec::new());
@@ -133,7 +126,9 @@ impl Image {
     }
 }
 
-pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The annotations that have a name. containerd and Podman look for the first, skopeo for the second, and where both are
+/// read the first has priority. OCI would have but the tag in the second, which then names nothing without the first.
+pub const NAMES: [&str; 2] = ["io.containerd.image.name", ANNOTATION_REF_NAME];
 
 /// The folders of a layout, as entries of an archive are named.
 const FOLDERS: [&str; 2] = ["blobs/", "blobs/sha256/"];
@@ -144,15 +139,20 @@ pub const INDEX: &str = "index.json";
 pub const DOCKER_DOCUMENT: &str = "manifest.json";
 
 impl PlatformImage {
-    fn new(program: Program, times: &Times, blobs: &mut Blobs) -> Result<Self> {
-        let platform = program.platform;
-        let layer = layer::layer(&program.bytes, times.mtime)?;
+    fn new(
+        platform: &'static Platform,
+        program: &[u8],
+        layer: Layer,
+        times: &Times,
+        blobs: &mut Blobs,
+    ) -> Result<Self> {
         let config = configuration(platform, sha256(&layer.tar)?, &times.created)?;
         let config = blobs.add(MediaType::ImageConfig, serde_json::to_vec(&config)?)?;
         let layer = blobs.add(MediaType::ImageLayerGzip, layer.gzip)?;
-        let manifest = manifest(config.clone(), layer.clone())?;
+        let manifest = ImageManifestBuilder::default().schema_version(2u32).media_type(MediaType::ImageManifest);
+        let manifest = manifest.config(config.clone()).layers([layer.clone()]).build()?;
         let manifest = blobs.add(MediaType::ImageManifest, serde_json::to_vec(&manifest)?)?;
-        Ok(Self { program, layer, config, manifest })
+        Ok(Self { platform, program: Content::new(program)?, layer, config, manifest })
     }
 }
 
@@ -160,30 +160,42 @@ pub fn layout() -> Result<OciLayout> {
     Ok(OciLayoutBuilder::default().image_layout_version("1.0.0").build()?)
 }
 
-pub fn index(entries: Vec<Descriptor>) -> Result<ImageIndex> {
-    Ok(ImageIndexBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageIndex)
-        .manifests(entries)
-        .build()?)
+/// The index by which a client finds its platform's manifest.
+pub fn index(manifests: impl IntoIterator<Item = (&'static Platform, Descriptor)>) -> Result<Vec<u8>> {
+    let entries = manifests.into_iter().map(|(platform, mut entry)| {
+        let mut named = PlatformBuilder::default().architecture(platform.architecture.clone()).os(Os::Linux);
+        if let Some(variant) = platform.variant {
+            named = named.variant(variant);
+        }
+        entry.set_platform(Some(named.build()?));
+        Ok(entry)
+    });
+    Ok(serde_json::to_vec(&index_of(entries.collect::<Result<_>>()?)?)?)
 }
 
-pub fn index_entry(manifest: &Descriptor, platform: &Platform) -> Result<Descriptor> {
-    let mut named = PlatformBuilder::default().architecture(platform.architecture.clone()).os(Os::Linux);
-    if let Some(variant) = platform.variant {
-        named = named.variant(variant);
-    }
-    let mut entry = manifest.clone();
-    entry.set_platform(Some(named.build()?));
-    Ok(entry)
+/// The layout's own index, in which an image has its references.
+fn top(image: &Descriptor, references: &[String]) -> Result<Vec<u8>> {
+    let entries = references.iter().map(|reference| {
+        let mut entry = image.clone();
+        let names = NAMES.map(|key| (key.into(), reference.clone()));
+        entry.set_annotations(Some(HashMap::from(names)));
+        entry
+    });
+    // By way of a `Value`, which unlike a hash map of annotations has an order.
+    Ok(serde_json::to_vec(&serde_json::to_value(index_of(entries.collect())?)?)?)
 }
 
-pub fn manifest(config: Descriptor, layer: Descriptor) -> Result<ImageManifest> {
-    let manifest = ImageManifestBuilder::default().schema_version(2u32).media_type(MediaType::ImageManifest);
-    Ok(manifest.config(config).layers([layer]).build()?)
+pub fn index_of(entries: Vec<Descriptor>) -> Result<ImageIndex> {
+    let index = ImageIndexBuilder::default().schema_version(2u32).media_type(MediaType::ImageIndex);
+    Ok(index.manifests(entries).build()?)
 }
 
-pub fn configuration(platform: &Platform, diff_id: Digest, created: &str) -> Result<ImageConfiguration> {
+/// What Docker before 27 reads.
+pub fn docker_document(config: &Digest, layer: &Digest, references: &[String]) -> Value {
+    json!([{ "Config": path(config), "RepoTags": references, "Layers": [path(layer)] }])
+}
+
+fn configuration(platform: &Platform, diff_id: Digest, created: &str) -> Result<ImageConfiguration> {
     let rootfs = RootFsBuilder::default().typ("layers").diff_ids([diff_id.to_string()]).build()?;
     let mut config = ImageConfigurationBuilder::default()
         .created(created)
@@ -196,10 +208,6 @@ pub fn configuration(platform: &Platform, diff_id: Digest, created: &str) -> Res
         config = config.variant(variant);
     }
     Ok(config.build()?)
-}
-
-pub fn docker_document(config: &Descriptor, layer: &Descriptor, references: &[String]) -> Value {
-    json!([{ "Config": path(config), "RepoTags": references, "Layers": [path(layer)] }])
 }
 
 pub fn date(time: Duration) -> String {

@@ -22,12 +22,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LICENCE: &str = env!("CARGO_PKG_LICENSE");
 const IMAGE: &str = "image";
 
-pub fn document(image: &oci::Image, times: &Times) -> Result<Vec<u8>> {
+pub fn document(programs: &[Program], index: &Digest, times: &Times) -> Result<Vec<u8>> {
     // By their reference: several programs share most of them.
     let mut libraries: BTreeMap<String, Component> = BTreeMap::new();
-    let mut programs = Vec::new();
+    let mut applications = Vec::new();
     let mut dependencies = Vec::new();
-    for Program { platform, bytes, compiler, crates, .. } in image.platforms.iter().map(|part| &part.program) {
+    for Program { platform, bytes, compiler, crates, .. } in programs {
         let mut linked = Vec::new();
         for library in [core(compiler)?].into_iter().chain(crates.iter().map(of_crate).collect::<Result<Vec<_>>>()?) {
             let reference = library.bom_ref.clone().context("a library without a reference")?;
@@ -42,15 +42,15 @@ pub fn document(image: &oci::Image, times: &Times) -> Result<Vec<u8>> {
             Property::new("target", platform.target),
             Property::new("compiler", compiler),
         ]));
-        programs.push(program);
+        applications.push(program);
         dependencies.push(Dependency { dependency_ref: reference, dependencies: linked });
     }
     let parts = dependencies.iter().map(|program| program.dependency_ref.clone()).collect();
     dependencies.insert(0, Dependency { dependency_ref: IMAGE.into(), dependencies: parts });
 
     let mut container = component(Classification::Container, "pause", VERSION, IMAGE.into(), LICENCE);
-    container.hashes = Some(hash(image.index.digest()));
-    container.purl = Some(Purl::new("oci", "pause", image.index.digest().as_ref())?);
+    container.hashes = Some(hash(index));
+    container.purl = Some(Purl::new("oci", "pause", index.as_ref())?);
     let bom = Bom {
         serial_number: None,
         metadata: Some(Metadata {
@@ -58,7 +58,7 @@ pub fn document(image: &oci::Image, times: &Times) -> Result<Vec<u8>> {
             component: Some(container),
             ..Metadata::default()
         }),
-        components: Some(Components(programs.into_iter().chain(libraries.into_values()).collect())),
+        components: Some(Components(applications.into_iter().chain(libraries.into_values()).collect())),
         dependencies: Some(Dependencies(dependencies)),
         ..Bom::default()
     };

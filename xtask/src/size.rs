@@ -1,14 +1,10 @@
-//! `cargo xtask size`: what pause costs, part by part, beside other pause programs; and the table of sizes in the
-//! README.
+//! `cargo xtask size`: what pause costs, part by part, beside other pause programs.
 
 use crate::build::{self, Program};
 use crate::elf::Elf;
-use crate::image::{build_image, totals, version_times};
 use crate::layer::layer;
-use crate::oci;
 use crate::output;
 use crate::platform::{PLATFORMS, Selection};
-use crate::readme::Part;
 use crate::start::Command;
 use crate::trace::{End, Run, follow};
 use anyhow::{Context, Result};
@@ -31,19 +27,10 @@ pub struct Size {
     /// Another program to measure, such as a pause.c of your own; repeat it for several
     #[arg(long = "peer", value_name = "FILE")]
     peers: Vec<PathBuf>,
-    /// Write the table of sizes into README.md
-    #[arg(long, conflicts_with_all = ["peers", "choices"])]
-    write_readme: bool,
-    /// Fail if the table of sizes in README.md is out of date
-    #[arg(long, conflicts_with_all = ["peers", "choices", "write_readme"])]
-    check_readme: bool,
 }
 
 impl Size {
     pub fn run(self) -> Result<()> {
-        if self.write_readme || self.check_readme {
-            return readme(self.write_readme);
-        }
         // A wrong path should not have to wait for a build.
         let peers: Vec<(Vec<u8>, Elf)> = self.peers.iter().map(|path| read(path)).collect::<Result<_>>()?;
         let progress = ProgressBar::new_spinner();
@@ -206,36 +193,4 @@ fn compare(columns: &[Column]) -> Table {
         table.add_row([*name].into_iter().chain(columns.iter().map(|column| column.cells[row].as_str())));
     }
     table
-}
-
-fn readme(write: bool) -> Result<()> {
-    let platforms: Vec<_> = PLATFORMS.iter().collect();
-    let image = build_image(&platforms, &version_times()?)?;
-    let part = Part::new("size", &format!("{}\n\n{}", readme_table(&image)?, totals(&image)))?;
-    if write { part.write() } else { part.check("cargo xtask size --write-readme") }
-}
-
-fn readme_table(image: &oci::Image) -> Result<Table> {
-    let mut table = output::table_of_numbers([
-        "platform",
-        "binary",
-        "headers",
-        "code",
-        "texts",
-        "layer",
-        "config",
-        "manifest",
-        "one node pulls",
-    ]);
-    for part in &image.platforms {
-        let elf = Elf::parse(&part.program.bytes)?;
-        let (code, texts) = parts(&elf, &part.program.bytes).context("none of pause's texts is in it")?;
-        let (layer, config, manifest) = (part.layer.size(), part.config.size(), part.manifest.size());
-        let pulled = image.pulled(part);
-        let binary = part.program.bytes.len() as u64;
-        let mut row = vec![part.program.platform.to_string()];
-        row.extend([binary, elf.headers, code, texts, layer, config, manifest, pulled].map(|size| size.to_string()));
-        table.add_row(row);
-    }
-    Ok(table)
 }

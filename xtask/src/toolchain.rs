@@ -1,8 +1,8 @@
-//! Which compiler and which linker build a target on this machine: the active toolchain if it has Rust's core library
-//! for the target, else any that can build that library from its source. No target needs a C compiler.
+//! Which compiler and which linker build an image on this machine: the active toolchain if it has Rust's core library
+//! for every target, else any that can build that library from its source. No target needs a C compiler.
 
 use crate::platform::Platform;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,30 +22,28 @@ struct Toolchain {
     rustc: PathBuf,
 }
 
-/// Finds a way for each of the platforms, or says what is missing for all of those that have none.
+/// Finds a way for each of the platforms, or says what is missing. One compiler builds them all, so that an image is
+/// the same from everybody who has that one.
 pub fn ways(platforms: &[&'static Platform]) -> Result<Vec<Way>> {
     let active = Toolchain::active();
     let linker = linker(&active)?;
-    let with_source = active.with_source()?;
-    let mut ways = Vec::new();
     let mut missing = Vec::new();
     for platform in platforms {
-        let has_core = active.has_core(platform.target)?;
-        match if has_core { Some(&active) } else { with_source.as_ref() } {
-            Some(toolchain) => {
-                ways.push(Way { toolchain: toolchain.clone(), builds_core: !has_core, linker: linker.clone() });
-            }
-            None => missing.push(platform.target),
+        if !active.has_core(platform.target)? {
+            missing.push(platform.target);
         }
     }
-    ensure!(
-        missing.is_empty(),
-        "Rust's core library is not installed for {}, and no toolchain has its source: run `rustup target add {}`, or \
-         on Debian `apt-get install rustc-web cargo-web rust-web-src`",
-        missing.join(", "),
-        missing.join(" "),
-    );
-    Ok(ways)
+    let builds_core = !missing.is_empty();
+    let toolchain = if builds_core { active.with_source()? } else { Some(active) };
+    let Some(toolchain) = toolchain else {
+        bail!(
+            "Rust's core library is not installed for {}, and no toolchain has its source: run `rustup target add {}`, \
+             or on Debian `apt-get install rustc-web cargo-web rust-web-src`",
+            missing.join(", "),
+            missing.join(" "),
+        )
+    };
+    Ok(platforms.iter().map(|_| Way { toolchain: toolchain.clone(), builds_core, linker: linker.clone() }).collect())
 }
 
 impl Way {

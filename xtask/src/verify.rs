@@ -1,165 +1,327 @@
-//! `cargo xtask verify`: whether this source gives the image whose digests README.md states, and whether an image that
-//! came from elsewhere is a pause image.
+//! `cargo xtask verify`: whether this source gives what is recorded in release.toml, and whether an image is recorded
+//! there. What it is given may be made to do harm: it is read into little memory, nothing is unpacked, and no size it
+//! states is believed.
 
-use crate::check::{self, Findings};
-use crate::image::{build_image, version_times};
+use crate::build;
+use crate::image::{build_image, times};
 use crate::oci;
 use crate::output;
-use crate::platform::{PLATFORMS, Platform, Selection};
-use crate::reader;
-use crate::readme::{self, Part};
-use anyhow::{Result, anyhow, bail, ensure};
-use comfy_table::{CellAlignment, Table, presets};
-use oci_spec::image::Digest;
-use std::path::{Path, PathBuf};
+use crate::platform::{PLATFORMS, Selection};
+use crate::release::{self, Release, Row};
+use anyhow::{Context, Result, bail, ensure};
+use comfy_table::{Table, presets};
+use flate2::bufread::GzDecoder;
+use oci_spec::image::{Descriptor, Digest, ImageIndex, ImageManifest, MediaType, OciLayout};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use tar::EntryType;
 
-/// Check an image, or without one that this source gives the image whose digests README.md states
+/// Tell by its digests whether an image is pause, or without one whether this source gives what was recorded
 ///
-/// An image is checked for its digests and sizes, for what is missing and what should not be there, for its
-/// configuration, and for its layer: one file with its mode and owner. All that differs is named, and the exit code is 1.
-/// Without an image every platform is built and its digest compared; the digests hold for the compilers stated with them.
+/// An image passes if every manifest in it is recorded and nothing else is in it; its names are free. Of any other it is
+/// told, for each platform, what it is instead, and the exit code is 1. Without an image the program's sources have to be
+/// those of the recorded commit, every platform is built, and its digests are compared.
 #[derive(clap::Args)]
 #[command(mut_arg("choices", |choices| choices.default_value("all")))]
 pub struct Verify {
-    /// Archive or folder with an OCI layout
+    /// OCI archive, as `cargo xtask image`, skopeo and Podman write it
     #[arg(value_name = "IMAGE", conflicts_with = "choices")]
     image: Option<PathBuf>,
     #[command(flatten)]
     selection: Selection,
-    /// Write the digests into README.md
+    /// What is recorded, for an image of another date or of sources changed on purpose [default: release.toml]
+    #[arg(long, value_name = "FILE")]
+    digests: Option<PathBuf>,
+    /// Record what this source gives, by the compilers that are here
     #[arg(long, conflicts_with_all = ["image", "choices"])]
-    write_readme: bool,
+    write: bool,
 }
 
 impl Verify {
     pub fn run(self) -> Result<()> {
-        match &self.image {
-            Some(image) => verify(image),
-            None if self.write_readme => write_readme(),
-            None => rebuild(&self.selection.platforms()),
+        let recorded = match &self.digests {
+            Some(path) if !self.write => Release::read(path)?,
+            _ => Release::own()?,
+        };
+        let name = self.digests.unwrap_or(build::root()?.join(release::FILE));
+        if self.write {
+            return output::write(&name, written(&recorded)?.to_string().as_bytes(), 0o644);
+        }
+        let name = name.display().to_string();
+        let Some(path) = &self.image else {
+            recorded.check_sources()?;
+            return rebuild(&recorded, &name, &self.selection);
+        };
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        match check(file, &recorded) {
+            Ok(found) => output::print(&found),
+            Err(complaints) => bail!("{} is not what {name} records:\n  {}", path.display(), complaints.join("\n  ")),
         }
     }
 }
 
-/// The part of README.md that states the digests.
-const PART: &str = "digests";
-
-/// What README.md states.
-struct Stated(String);
-
-impl Stated {
-    fn read() -> Result<Self> {
-        readme::read(PART).map(Self)
-    }
-
-    /// A platform's digest, and the compiler that gives it.
-    fn of(&self, platform: &Platform) -> Option<(&str, &str)> {
-        let rows = self.0.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
-        rows.into_iter().find_map(|row| match row[..] {
-            ["", name, digest, compiler, ""] if name == platform.to_string() => Some((digest, compiler)),
-            _ => None,
-        })
-    }
-
-    fn has_index(&self, index: &Digest) -> bool {
-        self.0.lines().any(|line| line == index_line(index))
-    }
+/// All platforms in one image, as the release ships it, and this machine's by its own compiler.
+fn written(recorded: &Release) -> Result<Release> {
+    let sets = [PLATFORMS.iter().collect(), vec![crate::platform::host()?]];
+    let times = times()?;
+    let built: Vec<_> = sets.iter().map(|platforms| build_image(platforms, &times)).collect::<Result<_>>()?;
+    recorded.of(&built)
 }
 
-fn index_line(index: &Digest) -> String {
-    format!("Image index of all platforms: `{index}`.")
-}
-
-fn write_readme() -> Result<()> {
-    let image = build_image(&PLATFORMS.iter().collect::<Vec<_>>(), &version_times()?)?;
-    Part::new(PART, &format!("{}\n\n{}", digests(&image), index_line(image.index.digest())))?.write()
-}
-
-fn digests(image: &oci::Image) -> Table {
+fn rebuild(recorded: &Release, name: &str, selection: &Selection) -> Result<()> {
+    let platforms = selection.platforms();
+    let (programs, image) = build_image(&platforms, &times()?)?;
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "digest of the manifest", "compiler"]);
-    for part in &image.platforms {
-        let (platform, digest) = (part.program.platform.to_string(), part.manifest.digest().to_string());
-        table.add_row([&platform, &digest, &part.program.compiler]);
-    }
-    table
-}
-
-fn rebuild(platforms: &[&'static Platform]) -> Result<()> {
-    let stated = Stated::read()?;
-    let image = build_image(platforms, &version_times()?)?;
+    table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
     let mut differences = Vec::new();
-    for part in &image.platforms {
-        let (platform, digest, compiler) = (part.program.platform, part.manifest.digest(), &part.program.compiler);
-        match stated.of(platform) {
-            Some((expected, _)) if expected == digest.as_ref() => {}
-            Some((expected, its_compiler)) => differences.push(format!(
-                "{platform} is {digest}, built by {compiler}; README.md states {expected}, built by {its_compiler}"
-            )),
-            None => differences.push(format!("{platform} is {digest}; README.md states nothing of it")),
+    for row in release::rows(&programs, &image) {
+        table.add_row([&row.platform, &row.compiler, &row.manifest.digest.to_string()]);
+        if recorded.with_manifest(&row.manifest.digest).is_none() {
+            differences.push(format!("\n  {} by {}: {}", row.platform, row.compiler, other(recorded, &row)));
         }
     }
-    let index = image.index.digest();
-    if differences.is_empty() && platforms.len() == PLATFORMS.len() && !stated.has_index(index) {
-        differences.push(format!("the image index is {index}, which README.md does not state"));
+    if differences.is_empty() && platforms.len() == PLATFORMS.len() && recorded.index.digest != *image.index.digest() {
+        differences.push(format!("\n  the index of all platforms is {}", image.index.digest()));
     }
-    report("what this source gives differs from what README.md states", &differences)?;
-    output::print(&format!("{}\n\nAs README.md states.\n", digests(&image)))
+    ensure!(differences.is_empty(), "what this source gives is not what {name} records:{}", differences.concat());
+    let status = recorded.status(image.platforms.iter().map(|part| part.manifest.digest().clone()));
+    output::print(&format!("{table}\n\nAs {name} records. {status}\n"))
 }
 
-fn verify(path: &Path) -> Result<()> {
-    let files = reader::read(path).map_err(|error| anyhow!(printable(&format!("{error:#}"))))?;
-    let Findings { parts, references, differences } = check::check(&files);
-    report(&format!("{} differs from a pause image", path.display()), &differences)?;
-    ensure!(!parts.is_empty(), "{} has no platform", path.display());
-    let stated = Stated::read()?;
+/// What is recorded instead of this.
+fn other(recorded: &Release, row: &Row) -> String {
+    let of_it = |other: &&Row| (&other.platform, &other.compiler) == (&row.platform, &row.compiler);
+    match recorded.images.iter().find(of_it) {
+        None => "nothing is recorded of this compiler".into(),
+        Some(other) if other.program != row.program => {
+            format!("the program is {}, and {} is recorded", row.program.digest, other.program.digest)
+        }
+        Some(other) if other.layer != row.layer => "the program is as recorded, and the layer is not".into(),
+        Some(_) => "the layer is as recorded, and the config is not: is SOURCE_DATE_EPOCH set?".into(),
+    }
+}
+
+/// Far more than anything in a pause image has, and more manifests than anybody has to be told of.
+const LARGEST: u64 = 1 << 20;
+const LARGEST_ARCHIVE: u64 = 16 << 20;
+const MOST_FILES: usize = 1024;
+const MOST_MANIFESTS: usize = 64;
+
+/// What is to be said of a recorded image, or else line by line of one that is not.
+pub fn check(archive: impl Read, recorded: &Release) -> Result<String, Vec<String>> {
+    let complaint = |error: anyhow::Error| vec![printable(&format!("{error:#}"))];
+    let files = files(archive).map_err(complaint)?;
+    let image = Image { files, recorded };
+    let top: ImageIndex = image.parse(oci::INDEX).map_err(complaint)?;
+    let parts = image.parts(&top).map_err(complaint)?;
+    let rows: Vec<&Row> = parts.iter().filter_map(|(_, part)| part.as_ref().ok().copied()).collect();
+    let complaints: Vec<String> = if rows.len() == parts.len() {
+        image.others(&top, &rows).map_err(complaint)?
+    } else {
+        let line = |(platform, part): &(String, Result<&Row>)| match part {
+            Ok(row) => format!("{platform}: recorded, by {}", row.compiler),
+            Err(error) => format!("{platform}: {error:#}"),
+        };
+        parts.iter().map(line).collect()
+    };
+    if !complaints.is_empty() {
+        return Err(complaints.iter().map(|complaint| printable(complaint)).collect());
+    }
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header([
-        "platform",
-        "binary",
-        "layer",
-        "digest of the manifest",
-        "in README.md",
-    ]);
-    for column in [1, 2] {
-        table.column_mut(column).into_iter().for_each(|column| {
-            column.set_cell_alignment(CellAlignment::Right);
-        });
+    table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
+    for row in &rows {
+        table.add_row([&row.platform, &row.compiler, &row.manifest.digest.to_string()]);
     }
-    for part in parts {
-        let digest = part.manifest.digest().to_string();
-        let is_stated = stated.of(part.platform).is_some_and(|(stated, _)| stated == digest);
-        let is_stated = if is_stated { "yes" } else { "no" };
-        let (binary, layer) = (part.binary.to_string(), part.layer.size().to_string());
-        table.add_row([part.platform.to_string(), binary, layer, digest, is_stated.into()]);
-    }
-    let references: String = references.iter().map(|reference| format!("{}\n", printable(reference))).collect();
-    output::print(&format!("{table}\n\n{references}"))
+    let names: String = top.manifests().iter().flat_map(names).map(|name| printable(name) + "\n").collect();
+    let status = recorded.status(rows.iter().map(|row| row.manifest.digest.clone()));
+    Ok(format!("{table}\n\n{names}\n{status}\n"))
 }
 
-/// Fails if there are differences, and names them.
-fn report(summary: &str, differences: &[String]) -> Result<()> {
-    const MOST: usize = 100;
-    if differences.is_empty() {
-        return Ok(());
+struct Image<'a> {
+    files: BTreeMap<String, Vec<u8>>,
+    recorded: &'a Release,
+}
+
+impl<'a> Image<'a> {
+    /// Each platform by the name the image gives it, and what is recorded of it, or else what it is.
+    fn parts(&self, top: &ImageIndex) -> Result<Vec<(String, Result<&'a Row>)>> {
+        let image = top.manifests().first().with_context(|| format!("{} has no image", oci::INDEX))?;
+        if *image.media_type() == MediaType::ImageManifest {
+            let part = self.part(image.digest(), None);
+            return Ok(vec![(part.as_ref().map_or("its one platform", |row| &row.platform).to_owned(), part)]);
+        }
+        let index: ImageIndex = self.blob(image.digest())?;
+        let entries = index.manifests();
+        ensure!((1..=MOST_MANIFESTS).contains(&entries.len()), "its index has {} manifests", entries.len());
+        let part = |entry: &Descriptor| {
+            let platform = entry.platform().as_ref().map_or("no platform".into(), |platform| {
+                let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+                format!("{}/{}{variant}", platform.os(), platform.architecture())
+            });
+            let part = self.part(entry.digest(), Some(&platform));
+            (platform, part)
+        };
+        Ok(entries.iter().map(part).collect())
     }
-    let mut lines: Vec<String> = differences.iter().take(MOST).map(|difference| printable(difference)).collect();
-    if differences.len() > MOST {
-        lines.push(format!("and {} more", differences.len() - MOST));
+
+    fn part(&self, manifest: &Digest, platform: Option<&str>) -> Result<&'a Row> {
+        let Some(row) = self.recorded.with_manifest(manifest) else { return self.describe(manifest) };
+        let is_named_so = platform.is_none_or(|platform| platform == row.platform);
+        ensure!(is_named_so, "it is what is recorded of {}, by {}", row.platform, row.compiler);
+        for part in [&row.manifest, &row.config, &row.layer] {
+            self.bytes(&part.digest)?;
+        }
+        Ok(row)
     }
-    bail!("{summary}:\n  {}", lines.join("\n  "))
+
+    /// What a manifest that is not recorded leads to.
+    fn describe(&self, digest: &Digest) -> Result<&'a Row> {
+        let manifest: ImageManifest = self.blob(digest)?;
+        let [layer] = manifest.layers().as_slice() else { bail!("it has {} layers", manifest.layers().len()) };
+        let tar = read_at_most(LARGEST, GzDecoder::new(self.bytes(layer.digest())?)).context("its layer")?;
+        let mut archive = tar::Archive::new(tar.as_slice());
+        let mut entry = archive.entries()?.next().context("its layer is empty")?.context("its layer")?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let program = release::Content::new(&read_at_most(LARGEST, &mut entry).context("its layer")?)?;
+        match self.recorded.images.iter().find(|row| row.program == program) {
+            Some(Row { platform, compiler, .. }) => {
+                bail!(
+                    "/{path} is recorded, of {platform} by {compiler}, and what is around it is not: manifest {digest}"
+                )
+            }
+            None => bail!("/{path} is another program: {}, {} bytes", program.digest, program.size),
+        }
+    }
+
+    /// What is not as the tool writes it around the parts, which are all recorded.
+    fn others(&self, top: &ImageIndex, rows: &[&Row]) -> Result<Vec<String>> {
+        let mut used = BTreeSet::from([oci::LAYOUT, oci::INDEX].map(str::to_owned));
+        let mut complaints = Vec::new();
+        let mut expect = |what: &str, is_met: bool| {
+            if !is_met {
+                complaints.push(format!("{what} is not as `cargo xtask image` writes it"));
+            }
+        };
+        used.extend(
+            rows.iter().flat_map(|row| [&row.manifest, &row.config, &row.layer]).map(|part| oci::path(&part.digest)),
+        );
+        expect(oci::LAYOUT, self.parse::<OciLayout>(oci::LAYOUT)? == oci::layout()?);
+
+        let mut image = top.manifests()[0].clone();
+        if *image.media_type() == MediaType::ImageIndex {
+            let manifests = PLATFORMS.iter().filter_map(|platform| {
+                let row = rows.iter().find(|row| row.platform == platform.to_string())?;
+                Some((platform, row.manifest.descriptor(MediaType::ImageManifest)))
+            });
+            let index = oci::index(manifests)?;
+            expect("its index", *self.bytes(image.digest())? == index);
+            used.insert(oci::path(image.digest()));
+            image = release::Content::new(&index)?.descriptor(MediaType::ImageIndex);
+        } else {
+            image = rows[0].manifest.descriptor(MediaType::ImageManifest);
+        }
+        // Others write it in another order, with one name or none, and without its type.
+        let is_understood = self.parse::<Value>(oci::INDEX)? == serde_json::to_value(top)?;
+        let mut bare = top.clone();
+        bare.set_manifests(Vec::new()).set_media_type(Some(MediaType::ImageIndex));
+        let is_image = |entry: &Descriptor| {
+            let are_names = entry.annotations().iter().flatten().all(|(key, _)| oci::NAMES.contains(&key.as_str()));
+            let mut bare = entry.clone();
+            bare.set_annotations(None);
+            are_names && bare == image
+        };
+        let is_top = is_understood && bare == oci::index_of(Vec::new())? && top.manifests().iter().all(is_image);
+        expect(oci::INDEX, is_top);
+
+        if self.files.contains_key(oci::DOCKER_DOCUMENT) {
+            let found: Value = self.parse(oci::DOCKER_DOCUMENT)?;
+            let tags: Option<Vec<String>> = Deserialize::deserialize(&found[0]["RepoTags"])?;
+            let expected = match rows {
+                [only] => oci::docker_document(&only.config.digest, &only.layer.digest, &tags.unwrap_or_default()),
+                _ => Value::Null,
+            };
+            expect(oci::DOCKER_DOCUMENT, found == expected);
+            used.insert(oci::DOCKER_DOCUMENT.into());
+        }
+        complaints
+            .extend(self.files.keys().filter(|name| !used.contains(*name)).map(|name| format!("{name} is too much")));
+        Ok(complaints)
+    }
+
+    fn file(&self, name: &str) -> Result<&[u8]> {
+        self.files.get(name).map(Vec::as_slice).with_context(|| format!("{name} is missing"))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        serde_json::from_slice(self.file(name)?).with_context(|| format!("{name} cannot be understood"))
+    }
+
+    /// What has that digest.
+    fn bytes(&self, digest: &Digest) -> Result<&[u8]> {
+        let bytes = self.file(&oci::path(digest))?;
+        let found = oci::sha256(bytes)?;
+        ensure!(found == *digest, "{} has the digest {found}", oci::path(digest));
+        Ok(bytes)
+    }
+
+    fn blob<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T> {
+        self.bytes(digest)?;
+        self.parse(&oci::path(digest))
+    }
+}
+
+fn names(entry: &Descriptor) -> impl Iterator<Item = &str> {
+    let names = entry.annotations().iter().flatten().filter(|(key, _)| oci::NAMES.contains(&key.as_str()));
+    // The longest, for one of them may be the tag alone.
+    names.map(|(_, name)| name.as_str()).max_by_key(|name| name.len()).into_iter()
+}
+
+/// The files of an archive by their names, in no more memory than the limits add up to.
+fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
+    let bytes = read_at_most(LARGEST_ARCHIVE, archive)?;
+    let mut files = BTreeMap::new();
+    let mut end = 0;
+    for entry in tar::Archive::new(bytes.as_slice()).entries()? {
+        let entry = entry.context("it is no archive, or a damaged one")?;
+        let name = String::from_utf8(entry.path_bytes().into_owned()).context("the name of an entry is not UTF-8")?;
+        let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
+        let size = entry.size();
+        end = entry.raw_file_position().saturating_add(size.next_multiple_of(512));
+        match entry.header().entry_type() {
+            EntryType::Directory => continue,
+            EntryType::Regular => {}
+            other => bail!("{name:?} is neither a file nor a folder but {other:?}"),
+        }
+        ensure!(files.len() < MOST_FILES, "it has more than {MOST_FILES} files");
+        let content = read_at_most(LARGEST, entry).with_context(|| name.clone())?;
+        ensure!(content.len() as u64 == size, "{name} ends after {} of {size} bytes", content.len());
+        ensure!(files.insert(name.clone(), content).is_none(), "{name} is in it twice");
+    }
+    let rest = usize::try_from(end).ok().and_then(|end| bytes.get(end..)).unwrap_or_default();
+    ensure!(rest.len() >= 1024, "the archive is cut short: two blocks of zeros should end it");
+    ensure!(rest.iter().all(|&byte| byte == 0), "the archive has something behind its end, at {end}");
+    Ok(files)
+}
+
+/// Everything there is to read, unless it is more than that.
+fn read_at_most(limit: u64, content: impl Read) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content.take(limit + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 <= limit, "it has more than {limit} bytes, which nothing in a pause image has");
+    Ok(bytes)
 }
 
 /// What an image says of itself may be made to deceive whoever reads it on a terminal.
 fn printable(text: &str) -> String {
     const LONGEST: usize = 500;
-    let mut printable = String::new();
-    for (position, character) in text.chars().enumerate() {
-        match character {
-            _ if position == LONGEST => return printable + "…",
-            ' '..='~' => printable.push(character),
-            _ => printable.extend(character.escape_unicode()),
-        }
-    }
-    printable
+    let printable = |character: char| match character {
+        ' '..='~' => character.to_string(),
+        _ => character.escape_unicode().to_string(),
+    };
+    text.chars().take(LONGEST).map(printable).collect()
 }

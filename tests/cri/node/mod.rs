@@ -105,7 +105,7 @@ const NETWORK: &str = r#"{
 const DAEMON: &str =
     "containerd --log-level warn --config /run/containerd.toml --root /run/images --state /run/containerd";
 
-/// The image, as the archive and as the layout, which the tests share: it is the same every time.
+/// The image, as the archive that the tests share: it is the same every time.
 static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = pause_tests::target().join("cri");
     sandbox::image(&folder, &[]);
@@ -135,7 +135,7 @@ impl Node {
         let name = format!("{}/pause:{}", sandbox::REGISTRY, env!("CARGO_PKG_VERSION"));
         let node = Self::empty(kind, &name);
         node.sandbox.start_registry();
-        node.sandbox.push(&IMAGE.join("oci"), PAUSE, &name);
+        node.sandbox.push(&IMAGE.join("pause.tar"), PAUSE, &name);
         (node, name)
     }
 

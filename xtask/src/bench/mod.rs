@@ -11,10 +11,10 @@ mod table;
 mod timing;
 
 use crate::build;
-use crate::image::version_times;
 use crate::oci;
-use crate::output::{self, StagedFile, uninterrupted};
+use crate::output;
 use crate::platform;
+use crate::release::Release;
 use crate::start::Command;
 use crate::trace::{End, count_instructions, follow};
 use anyhow::{Context, Result, ensure};
@@ -95,7 +95,7 @@ pub fn show() -> Result<Shown> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    uninterrupted(|| StagedFile::new(path, text.as_bytes(), 0o644)?.put())
+    output::write(path, text.as_bytes(), 0o644)
 }
 
 fn picture(path: &str, what: &str) -> String {
@@ -123,14 +123,12 @@ fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
         timing::try_out(&subject.command()?).with_context(|| format!("cannot measure {}", subject.name))?;
     }
     progress.set_message("compressing");
-    let times = version_times()?;
+    let times = &Release::own()?.times();
     // Side by side, for it takes longest.
     let images = thread::scope(|scope| {
-        let image = |subject: &Subject| {
-            let program = subject.program.clone();
-            scope.spawn(|| oci::Image::new(vec![program], &times, || ()))
-        };
-        let threads: Vec<_> = subjects.iter().map(image).collect();
+        let programs = subjects.iter().map(|subject| (subject.program.platform, subject.program.bytes.as_slice()));
+        let threads: Vec<_> =
+            programs.map(|program| scope.spawn(move || oci::Image::new(&[program], times, || ()))).collect();
         threads.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect::<Result<Vec<_>>>()
     })?;
     let mut rows = Vec::new();
@@ -180,7 +178,7 @@ fn row(subject: &Subject, image: &oci::Image, baseline: &Command, extent: &Exten
     Ok(Row {
         name: subject.name.clone(),
         arguments: subject.arguments.clone(),
-        file_bytes: part.program.bytes.len() as u64,
+        file_bytes: part.program.size,
         layer_bytes: part.layer.size(),
         pulled_bytes: image.pulled(part),
         system_calls: run.calls.len() as u64,

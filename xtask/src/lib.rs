@@ -1,0 +1,20 @@
+//! Builds the pause image, measures it and verifies it: one file per subcommand, and a few that more than one needs. A
+//! library, so that the tests can call what they test.
+
+pub mod bench;
+pub mod build;
+pub mod distribution;
+pub mod docs;
+pub mod elf;
+pub mod image;
+pub mod layer;
+pub mod oci;
+pub mod output;
+pub mod platform;
+pub mod release;
+pub mod sbom;
+pub mod size;
+pub mod start;
+pub mod toolchain;
+pub mod trace;
+pub mod verify;

@@ -16,10 +16,8 @@ pub struct Docs {}
 impl Docs {
     pub fn run(self) -> Result<()> {
         let bench::Shown { figures, tables } = bench::show()?;
-        let release = Release::own()?;
         write("README.md", "figures", &figures)?;
-        write("README.md", "size", &release.sizes()?)?;
-        write("README.md", "digests", &release.digests())?;
+        write("README.md", "sizes", &Release::own()?.sizes()?)?;
         write("docs/benchmarks.md", "bench", &tables)?;
         write("deploy/README.md", "distributions", &distribution::table())
     }

@@ -6,7 +6,6 @@ use crate::oci::{self, Image, Times};
 use crate::output;
 use crate::platform::{PLATFORMS, Platform};
 use anyhow::{Context, Result, bail, ensure};
-use comfy_table::{Table, presets};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde::Deserialize;
 use std::fmt;
@@ -144,16 +143,6 @@ impl Release {
              platforms has {blobs} B, its index {} B of them.",
             self.index.size
         ))
-    }
-
-    /// A table of what to look for on a node and in a registry.
-    pub fn digests(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
-        for row in &self.images {
-            table.add_row([&row.platform, &row.compiler, &format!("`{}`", row.manifest.digest)]);
-        }
-        format!("{table}\n\nImage index of all platforms: `{}`.", self.index.digest)
     }
 }
 

@@ -64,10 +64,10 @@ fn of_any_other_program_it_is_told_for_each_platform_what_it_is() {
     );
     // The program of one platform in the place of another's, and of another day.
     let swapped = archive(&image(&[(amd64.0, arm64.1)]));
-    refused(&swapped, "linux/amd64: /pause is recorded, of linux/arm64 by a compiler, and what is around it is not");
+    refused(&swapped, "linux/amd64: /pause is recorded, of linux/arm64 by a compiler, but its config is not");
     refused(
         &archive(&of_day("2001-01-01", &[amd64])),
-        "linux/amd64: /pause is recorded, of linux/amd64 by a compiler, and",
+        "linux/amd64: /pause is recorded, of linux/amd64 by a compiler, but its config is not",
     );
 }
 

@@ -139,8 +139,8 @@ impl Release {
             table.add_row([&row.platform, &row.program.size.to_string(), &(self.index.size + own).to_string()]);
         }
         Ok(format!(
-            "{table}\n\nIn bytes. A node pulls index, manifest, config and layer: {most} B at most. The image of all \
-             platforms has {blobs} B, its index {} B of them.",
+            "{table}\n\nIn bytes. A node pulls index, manifest, config and layer: {most} at most.\n\
+             The image of all platforms has {blobs}, its index {} of them.",
             self.index.size
         ))
     }

@@ -101,8 +101,7 @@ fn other(recorded: &Release, row: &Row) -> String {
         Some(other) if other.program != row.program => {
             format!("the program is {}, and {} is recorded", row.program.digest, other.program.digest)
         }
-        Some(other) if other.layer != row.layer => "the program is as recorded, and the layer is not".into(),
-        Some(_) => "the layer is as recorded, and the config is not: is SOURCE_DATE_EPOCH set?".into(),
+        Some(_) => "the program is as recorded, but not its layer or its config: is SOURCE_DATE_EPOCH set?".into(),
     }
 }
 
@@ -188,14 +187,15 @@ impl<'a> Image<'a> {
         let mut entry = archive.entries()?.next().context("its layer is empty")?.context("its layer")?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let program = release::Content::new(&read_at_most(LARGEST, &mut entry).context("its layer")?)?;
-        match self.recorded.images.iter().find(|row| row.program == program) {
-            Some(Row { platform, compiler, .. }) => {
-                bail!(
-                    "/{path} is recorded, of {platform} by {compiler}, and what is around it is not: manifest {digest}"
-                )
-            }
-            None => bail!("/{path} is another program: {}, {} bytes", program.digest, program.size),
-        }
+        let Some(row) = self.recorded.images.iter().find(|row| row.program == program) else {
+            bail!("/{path} is another program: {}, {} bytes", program.digest, program.size)
+        };
+        let other = match () {
+            () if row.layer.digest != *layer.digest() => "its layer",
+            () if row.config.digest != *manifest.config().digest() => "its config",
+            () => "its manifest",
+        };
+        bail!("/{path} is recorded, of {} by {}, but {other} is not", row.platform, row.compiler)
     }
 
     /// What is not as the tool writes it around the parts, which are all recorded.

@@ -3,8 +3,9 @@
 
 use flate2::read::GzDecoder;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, OciLayout};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -12,174 +13,262 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
+use xtask::oci::{Image, Times, sha256};
+use xtask::platform::{PLATFORMS, Platform};
+use xtask::release::Release;
 
 const PROJECT: &str = pause_tests::ROOT;
 
 // The image
 
 #[test]
-fn the_layer_is_at_most_540_bytes() {
-    let size = IMAGE.manifest().layers()[0].size();
-    assert!(size <= 540, "the layer has {size} bytes");
-}
-
-#[test]
-fn the_layout_says_its_version() {
-    let layout: OciLayout = IMAGE.parse("oci-layout");
-    assert_eq!(layout.image_layout_version(), "1.0.0");
-}
-
-#[test]
-fn every_blob_has_the_digest_it_is_named_by_and_is_referred_to() {
-    expect_sound_blobs(&IMAGE);
-}
-
-fn expect_sound_blobs(image: &Image) {
-    let mut referred = vec![blob_path(&image.reference())];
-    for Part { entry, manifest, .. } in image.parts() {
-        referred.extend([&entry, manifest.config(), &manifest.layers()[0]].map(blob_path));
+fn the_image_of_all_eight_is_small() {
+    let release = Release::own().expect("release.toml");
+    let mut blobs = release.index.size;
+    for (row, platform) in release.images.iter().zip(PLATFORMS) {
+        assert_eq!(row.platform, platform.to_string());
+        let limit = match &*row.platform {
+            "linux/amd64" => 640,
+            "linux/ppc64le" => 1_024,
+            _ => 896,
+        };
+        assert!(row.program.size <= limit, "the program for {platform} has {} bytes", row.program.size);
+        let own = row.layer.size + row.config.size + row.manifest.size;
+        assert!(release.index.size + own <= 3_060, "a node of {platform} pulls {} bytes", release.index.size + own);
+        blobs += own;
     }
-    let blobs: Vec<&String> = image.files.keys().filter(|name| name.starts_with("blobs/")).collect();
-    for name in &blobs {
-        assert_eq!(**name, format!("blobs/sha256/{}", sha256(&image.files[*name])));
-        assert!(referred.contains(name), "{name} is in no document");
-    }
-    // `Image::blob` has compared the sizes.
-    assert_eq!(blobs.len(), referred.len());
+    assert!(release.images.len() > PLATFORMS.len(), "and this machine's by its own compiler");
+    assert!(blobs <= 11_500, "the blobs, the index among them, have {blobs} bytes");
 }
 
 #[test]
-fn the_layer_holds_the_shipped_file_and_nothing_else() {
-    expect_layer_of(&IMAGE.parts()[0], shipped());
-}
-
-fn expect_layer_of(part: &Part, shipped: &Path) {
-    assert!(part.layer.ends_with(&[0; 1024]), "a tar archive ends with two blocks of zeros");
-    let mut archive = tar::Archive::new(part.layer.as_slice());
-    let mut entries = archive.entries().unwrap();
-    let mut entry = entries.next().expect("one entry").unwrap();
-    let header = entry.header().clone();
-    assert_eq!(entry.path().unwrap(), Path::new("pause"));
-    assert!(header.as_ustar().is_some(), "EROFS takes no other header");
-    assert_eq!(header.as_bytes()[156], b'0', "EROFS leaves out what has no type flag");
-    assert_eq!(header.mode().unwrap(), 0o755);
-    assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
-    assert_eq!(header.mtime().unwrap(), 0);
-    let mut program = Vec::new();
-    entry.read_to_end(&mut program).unwrap();
-    assert_eq!(program, fs::read(shipped).unwrap(), "{} is another program", shipped.display());
-    assert!(entries.next().is_none(), "a second entry");
-}
-
-#[test]
-fn the_config_says_what_runs_and_as_whom() {
-    expect_config(&IMAGE.parts()[0], "linux/amd64");
-}
-
-fn expect_config(part: &Part, platform: &str) {
-    let config = &part.config;
-    let execution = config.config().clone().expect("a config to run by");
-    let variant = config.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-    assert_eq!(format!("{}/{}{variant}", config.os(), config.architecture()), platform);
-    assert_eq!(execution.user().as_deref(), Some("65535:65535"));
-    assert_eq!(execution.entrypoint().as_deref(), Some(["/pause".to_owned()].as_slice()));
-    assert_eq!(config.rootfs().diff_ids(), &[format!("sha256:{}", sha256(&part.layer))]);
-    let created = config.created().as_ref().expect("a date");
-    let history: Vec<_> = config.history().iter().flatten().map(|entry| entry.created().as_ref()).collect();
-    assert_eq!(history, [Some(created)], "one entry for the one layer");
-}
-
-#[test]
-fn the_index_says_which_platform_a_manifest_is_for() {
-    assert_eq!(IMAGE.parts().iter().map(Part::platform).collect::<Vec<_>>(), ["linux/amd64"]);
-}
-
-#[test]
-fn every_document_says_what_it_is() {
-    let index = IMAGE.checked(&IMAGE.reference());
-    let manifest = IMAGE.checked(&IMAGE.index().manifests()[0]);
-    for (name, kind) in [("index.json", "index"), (&index, "index"), (&manifest, "manifest")] {
-        let document: serde_json::Value = IMAGE.parse(name);
-        assert_eq!(document["mediaType"], format!("application/vnd.oci.image.{kind}.v1+json"), "{name}");
+fn an_archive_of_one_platform_is_what_every_reader_wants() {
+    for platform in PLATFORMS {
+        let archive = Archive::of(&[(platform, b"a program")]);
+        let part = &archive.parts()[0];
+        let document: Value = archive.parse("manifest.json");
+        let expected = json!([{ "Config": path(part.manifest.config()), "Layers": [path(&part.manifest.layers()[0])],
+            "RepoTags": NAMES }]);
+        assert_eq!(document, expected, "Docker before 27 reads this alone");
+        archive.is_sound(&[(platform, b"a program")]);
     }
 }
 
 #[test]
-fn the_archive_holds_its_folders_and_the_document_docker_reads() {
-    let mut entries: Vec<_> = IMAGE.entries.iter().map(String::as_str).collect();
-    entries.retain(|name| name.ends_with('/') || !name.contains('/'));
-    // Apptainer finds no blob in a folder that has no entry.
-    assert_eq!(entries, ["blobs/", "blobs/sha256/", "index.json", "manifest.json", "oci-layout"]);
-    let document: serde_json::Value = IMAGE.parse("manifest.json");
-    assert_eq!(document[0]["Config"], blob_path(IMAGE.manifest().config()));
-    assert_eq!(document[0]["Layers"], serde_json::json!([blob_path(&IMAGE.manifest().layers()[0])]));
+fn an_archive_of_all_platforms_is_what_every_reader_wants() {
+    let programs: Vec<(&Platform, Vec<u8>)> =
+        PLATFORMS.iter().map(|platform| (platform, format!("of {platform}").into_bytes())).collect();
+    let programs: Vec<_> = programs.iter().map(|(platform, bytes)| (*platform, bytes.as_slice())).collect();
+    let archive = Archive::of(&programs);
+    assert!(!archive.files.contains_key("manifest.json"), "it would name one platform's program to hosts of all");
+    archive.is_sound(&programs);
 }
 
 #[test]
-fn the_default_reference_is_the_version_of_the_program() {
-    assert_eq!(IMAGE.references(), [concat!("localhost/pause:", env!("CARGO_PKG_VERSION"))]);
+fn source_date_epoch_is_the_time_of_everything_that_has_one() {
+    let output = Folder::new();
+    run(output.image().env("SOURCE_DATE_EPOCH", "1700000000")).expect_success();
+    let part = &Archive::read(&fs::read(output.path("pause.tar")).unwrap()).parts()[0];
+    let created = part.config.created().as_deref();
+    let history = part.config.history().iter().flatten().map(|entry| entry.created().as_deref());
+    assert_eq!([created].into_iter().chain(history).collect::<Vec<_>>(), [Some("2023-11-14T22:13:20Z"); 2]);
+    assert_eq!(part.entry().0.mtime().unwrap(), 1_700_000_000);
+}
+
+/// What is in an archive, by path.
+struct Archive {
+    entries: Vec<String>,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+const NAMES: [&str; 2] = ["registry.k8s.io/pause:3.10", "localhost/pause:1"];
+
+static TIMES: LazyLock<Times> = LazyLock::new(|| Release::own().expect("release.toml").times());
+
+impl Archive {
+    fn of(programs: &[(&'static Platform, &[u8])]) -> Self {
+        let image = Image::new(programs, &TIMES, || ()).unwrap();
+        Self::read(&image.archive(&NAMES.map(str::to_owned)).unwrap())
+    }
+
+    fn read(archive: &[u8]) -> Self {
+        let (mut entries, mut files) = (Vec::new(), BTreeMap::new());
+        for entry in tar::Archive::new(archive).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().to_str().unwrap().to_owned();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            let kind = if name.ends_with('/') { b'5' } else { b'0' };
+            assert_eq!((entry.header().as_bytes()[156], entry.header().mtime().unwrap()), (kind, 0), "{name}");
+            entries.push(name.clone());
+            files.insert(name, content);
+        }
+        Self { entries, files }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, name: &str) -> T {
+        serde_json::from_slice(&self.files[name]).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The content of a blob that has the digest and the size that its descriptor says.
+    fn blob(&self, descriptor: &Descriptor) -> &[u8] {
+        let content = &self.files[&path(descriptor)];
+        assert_eq!((content.len() as u64, &sha256(content).unwrap()), (descriptor.size(), descriptor.digest()));
+        content
+    }
+
+    fn document<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> T {
+        serde_json::from_slice(self.blob(descriptor)).unwrap()
+    }
+
+    fn references(&self) -> Vec<String> {
+        let top: ImageIndex = self.parse("index.json");
+        let name = |entry: &Descriptor| {
+            let names = entry.annotations().clone().expect("names");
+            // skopeo looks for the first, containerd and Podman for the second.
+            assert_eq!(names["org.opencontainers.image.ref.name"], names["io.containerd.image.name"]);
+            names["io.containerd.image.name"].clone()
+        };
+        top.manifests().iter().map(name).collect()
+    }
+
+    fn index(&self) -> Descriptor {
+        let top: ImageIndex = self.parse("index.json");
+        assert!(top.manifests().iter().all(|entry| entry.digest() == top.manifests()[0].digest()), "one image");
+        top.manifests()[0].clone()
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let index: ImageIndex = self.document(&self.index());
+        let part = |entry: &Descriptor| {
+            let manifest: ImageManifest = self.document(entry);
+            let mut layer = Vec::new();
+            GzDecoder::new(self.blob(&manifest.layers()[0])).read_to_end(&mut layer).unwrap();
+            Part { named: entry.clone(), config: self.document(manifest.config()), manifest, layer }
+        };
+        index.manifests().iter().map(part).collect()
+    }
+
+    fn is_sound(&self, programs: &[(&Platform, &[u8])]) {
+        assert_eq!(self.references(), NAMES);
+        // Apptainer finds no blob in a folder that has no entry.
+        assert_eq!(self.entries[..2], ["blobs/", "blobs/sha256/"]);
+        assert_eq!(self.parse::<OciLayout>("oci-layout").image_layout_version(), "1.0.0");
+        let parts = self.parts();
+        assert_eq!(parts.len(), programs.len());
+        let mut blobs = BTreeSet::from([path(&self.index())]);
+        for (part, (platform, program)) in parts.iter().zip(programs) {
+            part.is_sound(&platform.to_string(), program);
+            blobs.extend([&part.named, part.manifest.config(), &part.manifest.layers()[0]].map(path));
+            self.says_what_it_is(&path(&part.named), "manifest");
+        }
+        self.says_what_it_is("index.json", "index");
+        self.says_what_it_is(&path(&self.index()), "index");
+        let there = self.entries[2..].iter().filter(|name| name.starts_with("blobs/")).cloned();
+        assert_eq!(there.collect::<BTreeSet<_>>(), blobs, "each blob is in a document");
+    }
+
+    fn says_what_it_is(&self, name: &str, kind: &str) {
+        let kind = format!("application/vnd.oci.image.{kind}.v1+json");
+        assert_eq!(self.parse::<Value>(name)["mediaType"], kind, "registry clients look for it in {name}");
+    }
+}
+
+/// One platform's part of an image.
+struct Part {
+    /// By the index.
+    named: Descriptor,
+    manifest: ImageManifest,
+    config: ImageConfiguration,
+    /// Decompressed.
+    layer: Vec<u8>,
+}
+
+impl Part {
+    /// The header and the content of the layer's one entry.
+    fn entry(&self) -> (tar::Header, Vec<u8>) {
+        assert!(self.layer.ends_with(&[0; 1024]), "a tar archive ends with two blocks of zeros");
+        let mut archive = tar::Archive::new(self.layer.as_slice());
+        let mut entries = archive.entries().unwrap();
+        let mut entry = entries.next().expect("an entry").unwrap();
+        let mut program = Vec::new();
+        entry.read_to_end(&mut program).unwrap();
+        let header = entry.header().clone();
+        assert!(entries.next().is_none(), "a second entry");
+        (header, program)
+    }
+
+    fn is_sound(&self, platform: &str, program: &[u8]) {
+        let (header, content) = self.entry();
+        assert_eq!((header.path().unwrap().as_ref(), &*content), (Path::new("pause"), program));
+        assert!(header.as_ustar().is_some(), "EROFS takes no other header");
+        assert_eq!(header.as_bytes()[156], b'0', "EROFS leaves out what has no type flag");
+        let (mode, owner) = (header.mode().unwrap(), (header.uid().unwrap(), header.gid().unwrap()));
+        assert_eq!((mode, owner, header.mtime().unwrap()), (0o755, (0, 0), 0));
+
+        let config = &self.config;
+        let named = self.named.platform().clone().expect("a platform");
+        for (os, architecture, variant) in [
+            (config.os(), config.architecture(), config.variant()),
+            (named.os(), named.architecture(), named.variant()),
+        ] {
+            let variant = variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+            assert_eq!(format!("{os}/{architecture}{variant}"), platform);
+        }
+        let execution = config.config().clone().expect("a config to run by");
+        assert_eq!(execution.user().as_deref(), Some("65535:65535"));
+        assert_eq!(execution.entrypoint().as_deref(), Some(["/pause".to_owned()].as_slice()));
+        assert_eq!(config.rootfs().diff_ids(), &[sha256(&self.layer).unwrap().to_string()]);
+        let created = config.created().as_ref().expect("cri-dockerd parses it");
+        let history: Vec<_> = config.history().iter().flatten().map(|entry| entry.created().as_ref()).collect();
+        assert_eq!(history, [Some(created)], "buildah and skopeo want an entry for the one layer");
+        assert!(created.ends_with("T00:00:00Z"), "the version's day: {created}");
+    }
+}
+
+fn path(descriptor: &Descriptor) -> String {
+    xtask::oci::path(descriptor.digest())
+}
+
+// The command
+
+#[test]
+fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
+    let output = Folder::new();
+    let done = run(&mut output.image()).expect_success();
+    let program = fs::read(shipped()).unwrap();
+    let image = Image::new(&[(xtask::platform::host().unwrap(), &program)], &TIMES, || ()).unwrap();
+    let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION")).to_owned();
+    let archive = image.archive(std::slice::from_ref(&own)).unwrap();
+    assert!(fs::read(output.path("pause.tar")).unwrap() == archive, "another image");
+    let part = &image.platforms[0];
+    let row = [part.layer.size().to_string(), part.manifest.size().to_string(), part.manifest.digest().to_string()];
+    let has_row = done.stdout.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
+    assert!(has_row, "no row with {row:?}\n{done}");
+    let [archive, sbom] = ["pause.tar", "pause.cdx.json"].map(|file| output.path(file).display().to_string());
+    for line in [own, archive, sbom] {
+        assert!(done.stdout.lines().any(|printed| printed == line), "no line {line}\n{done}");
+    }
+    assert!(done.stdout.contains("release"), "whether this is one\n{done}");
+    assert_eq!(done.stderr, "", "progress is for terminals");
 }
 
 #[test]
-fn every_tag_is_found_by_every_engine() {
-    let tags = ["registry.k8s.io/pause:3.10", "docker.io/rancher/mirrored-pause:3.6", "pause:2", "localhost:5000/a:1"];
-    let image = Image::build(|command| {
-        command.args(tags.iter().chain(&tags[..1]).flat_map(|tag| ["--tag", tag]));
-    });
+fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
+    let names = |arguments: &[&str]| {
+        let output = Folder::new();
+        run(output.image().args(arguments)).expect_success();
+        Archive::read(&fs::read(output.path("pause.tar")).unwrap()).references()
+    };
     // In full, because containerd takes names as they stand; and each once.
-    expect_names(&image, &[tags[0], tags[1], "docker.io/library/pause:2", tags[3]]);
-}
-
-/// The names, in each place where some engine looks for them.
-fn expect_names(image: &Image, names: &[&str]) {
-    assert_eq!(image.references(), names, "io.containerd.image.name");
-    let document: serde_json::Value = image.parse("manifest.json");
-    assert_eq!(document[0]["RepoTags"], serde_json::json!(names), "manifest.json");
-    let index: ImageIndex = image.parse("index.json");
-    for entry in index.manifests() {
-        let names = entry.annotations().as_ref().expect("names");
-        assert_eq!(names["org.opencontainers.image.ref.name"], names["io.containerd.image.name"]);
-        assert_eq!(entry.digest(), IMAGE.reference().digest(), "another name makes no other image");
-    }
-}
-
-#[test]
-fn for_a_distribution_it_has_the_names_its_nodes_ask_for_and_its_own() {
+    let tags = ["--tag=a.example:5000/a/pause:3.10", "--tag=pause:2", "--tag=docker.io/library/pause:2"];
+    assert_eq!(names(&tags), ["a.example:5000/a/pause:3.10", "docker.io/library/pause:2"]);
     let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
     let k3s = ["docker.io/rancher/mirrored-pause:3.10.2", "docker.io/rancher/mirrored-pause:3.6"];
-    let image = Image::build(|command| {
-        command.args(["--for=k3s"]);
-    });
-    expect_names(&image, &[k3s[0], k3s[1], own]);
-    // What two ask for is in it once, and what is asked for besides is not lost.
-    let image = Image::build(|command| {
-        command.args(["--for=microk8s", "--for=kind", "--for=k3s", "--tag=example.org/pause:1"]);
-    });
+    assert_eq!(names(&["--for=k3s"]), [k3s[0], k3s[1], own]);
     let others = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.7"];
-    expect_names(&image, &[others[0], others[1], k3s[0], k3s[1], "example.org/pause:1"]);
-}
-
-#[test]
-fn for_every_distribution_it_has_the_names_of_the_table() {
-    let table = fs::read_to_string(Path::new(PROJECT).join("deploy/names.toml")).unwrap();
-    let table: BTreeMap<String, serde_json::Value> = toml::from_str(&table).unwrap();
-    let help = run(&mut xtask(&["image", "--help"])).expect_success();
-    for (name, distribution) in table {
-        assert!(help.stdout.contains(&name), "{name} is not in the help\n{help}");
-        let image = Image::build(|command| {
-            command.args(["--for", &name]);
-        });
-        let references = image.references();
-        let names = distribution["asks-for"].as_array().unwrap().iter();
-        for asked_for in names.map(|name| name["image"].as_str().unwrap()) {
-            assert!(
-                references.iter().any(|reference| reference == asked_for),
-                "{name}: no {asked_for}: {references:?}"
-            );
-        }
-        let references: Vec<&str> = references.iter().map(String::as_str).collect();
-        expect_names(&image, &references);
-    }
+    let asked_for = ["--for=microk8s", "--for=kind", "--for=k3s", "--tag=example.org/pause:1"];
+    assert_eq!(names(&asked_for), [others[0], others[1], k3s[0], k3s[1], "example.org/pause:1"]);
 }
 
 #[test]
@@ -198,83 +287,17 @@ fn for_a_distribution_the_commands_that_load_it_and_go_back_are_shown() {
 }
 
 #[test]
-fn a_distribution_nobody_knows_is_a_usage_error_with_those_that_are() {
-    for unknown in ["k9s", "K3s", ""] {
-        let output = Folder::new();
-        let done = run(output.image().arg(format!("--for={unknown}"))).expect_failure(2);
-        for known in ["--for <DISTRIBUTION>", "containerd", "k3s", "kubeadm", "rke2"] {
-            assert!(done.stderr.contains(known), "{done}");
-        }
-        output.expect_empty();
-    }
-}
-
-#[test]
-fn the_report_shows_sizes_digest_paths_and_references() {
-    let output = Folder::new();
-    let done = run(&mut output.image()).expect_success();
-    let (manifest, layer) = (IMAGE.index().manifests()[0].clone(), IMAGE.manifest().layers()[0].clone());
-    let row = ["linux/amd64", &layer.size().to_string(), &manifest.size().to_string(), manifest.digest().as_ref()];
-    let has_row = done.stdout.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
-    assert!(has_row, "no row with {row:?}\n{done}");
-    for file in ["pause.tar", "pause.cdx.json"] {
-        let line = output.path(file).display().to_string();
-        assert!(done.stdout.lines().any(|printed| printed == line), "no line {line}\n{done}");
-    }
-    assert!(done.stdout.contains("localhost/pause:"), "{done}");
-    assert_eq!(done.stderr, "", "progress is for terminals");
-}
-
-// All platforms in one image
-
-#[test]
-#[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): cargo test --test image image:: -- --ignored"]
-fn the_image_of_all_eight_is_small() {
-    for (platform, path) in &*ALL_SHIPPED {
-        let limit = match *platform {
-            "linux/amd64" => 640,
-            "linux/ppc64le" => 1_024,
-            _ => 896,
-        };
-        let size = fs::metadata(path).unwrap().len();
-        assert!(size <= limit, "the program for {platform} has {size} bytes");
-    }
-    let blobs = ALL.files.iter().filter(|(name, _)| name.starts_with("blobs/"));
-    let total: usize = blobs.map(|(_, content)| content.len()).sum();
-    assert!(total <= 11_500, "the blobs, the index among them, have {total} bytes");
-    for part in ALL.parts() {
-        let blobs = [&ALL.reference(), &part.entry, part.manifest.config(), &part.manifest.layers()[0]];
-        let pulled: u64 = blobs.into_iter().map(Descriptor::size).sum();
-        assert!(pulled <= 3_060, "a node of {} pulls {pulled} bytes", part.platform());
-    }
-}
-
-#[test]
-#[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): cargo test --test image image:: -- --ignored"]
-fn the_image_of_all_eight_is_what_each_platform_s_own_is() {
-    expect_sound_blobs(&ALL);
-    let parts = ALL.parts();
-    assert_eq!(parts.iter().map(Part::platform).collect::<Vec<_>>(), PLATFORMS);
-    for (part, (platform, path)) in parts.iter().zip(&*ALL_SHIPPED) {
-        expect_layer_of(part, path);
-        expect_config(part, platform);
-    }
-    assert!(!ALL.files.contains_key("manifest.json"), "it would name the program of one platform to hosts of all");
-}
-
-#[test]
 #[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): cargo test --test image image:: -- --ignored"]
 fn of_all_eight_only_what_has_changed_is_built_again() {
-    LazyLock::force(&ALL_SHIPPED);
+    run(&mut xtask(&["build", "--platform", "all"])).expect_success();
     expect_nothing_compiled("all");
 }
 
 #[test]
 fn a_platform_asked_for_thrice_is_in_the_image_once() {
-    let image = Image::build(|command| {
-        command.args(["--platform=amd64", "--platform=host", "--platform=linux/amd64"]);
-    });
-    assert!(image.files == IMAGE.files, "the same platform, named thrice");
+    let output = Folder::new();
+    run(output.image().args(["--platform=amd64", "--platform=host", "--platform=linux/amd64"])).expect_success();
+    assert!(output.everything() == *WRITTEN, "the same platform, named thrice");
 }
 
 #[test]
@@ -356,7 +379,7 @@ fn the_image_is_the_same_whoever_builds_it_wherever_and_whenever() {
     }
     command.env("HOME", somewhere.path());
     run(&mut command).expect_success();
-    assert!(output.everything() == IMAGE.written, "another umask, time zone, locale, home and user make another image");
+    assert!(output.everything() == *WRITTEN, "another umask, time zone, locale, home and user make another image");
 }
 
 #[test]
@@ -395,21 +418,19 @@ fn the_shipped_file_is_executable_whatever_the_umask_and_stays_untouched_when_it
     assert_eq!(after.modified().unwrap(), before.modified().unwrap());
 }
 
-#[test]
-fn source_date_epoch_is_the_time_of_everything_that_has_one() {
-    let image = Image::build(|command| {
-        command.env("SOURCE_DATE_EPOCH", "1700000000");
-    });
-    let part = &image.parts()[0];
-    let created = part.config.created().as_deref();
-    let history = part.config.history().iter().flatten().map(|entry| entry.created().as_deref());
-    assert_eq!([created].into_iter().chain(history).collect::<Vec<_>>(), [Some("2023-11-14T22:13:20Z"); 2]);
-    let mut layer = tar::Archive::new(part.layer.as_slice());
-    let entry = layer.entries().unwrap().next().unwrap().unwrap();
-    assert_eq!(entry.header().mtime().unwrap(), 1_700_000_000);
-}
-
 // Bad input
+
+#[test]
+fn a_distribution_nobody_knows_is_a_usage_error_with_those_that_are() {
+    for unknown in ["k9s", "K3s", ""] {
+        let output = Folder::new();
+        let done = run(output.image().arg(format!("--for={unknown}"))).expect_failure(2);
+        for known in ["--for <DISTRIBUTION>", "containerd", "k3s", "rke2"] {
+            assert!(done.stderr.contains(known), "{done}");
+        }
+        output.expect_empty();
+    }
+}
 
 #[test]
 fn a_source_date_epoch_that_is_no_number_of_seconds_is_refused() {
@@ -476,7 +497,7 @@ fn an_older_image_is_replaced_as_a_whole() {
     let output = Folder::new();
     fs::write(output.path("pause.tar"), "older").unwrap();
     run(&mut output.image()).expect_success();
-    assert!(output.everything() == IMAGE.written, "{:?}", output.everything().keys());
+    assert!(output.everything() == *WRITTEN, "{:?}", output.everything().keys());
 }
 
 #[test]
@@ -489,134 +510,12 @@ fn what_is_no_recorded_image_fails_and_says_why() {
 
 // What the tests share
 
-/// The image of this program, built once for the tests that only look at it.
-static IMAGE: LazyLock<Image> = LazyLock::new(|| Image::build(|_| {}));
-
-/// The image of all platforms.
-static ALL: LazyLock<Image> = LazyLock::new(|| {
-    Image::build(|command| {
-        command.args(["--platform", "all"]);
-    })
+/// What `cargo xtask image` writes.
+static WRITTEN: LazyLock<Files> = LazyLock::new(|| {
+    let output = Folder::new();
+    run(&mut output.image()).expect_success();
+    output.everything()
 });
-
-/// What clients look for, in the order of the index. That arm64 has no variant is what makes it match with and without.
-const PLATFORMS: [&str; 8] = [
-    "linux/amd64",
-    "linux/arm64",
-    "linux/arm/v7",
-    "linux/ppc64le",
-    "linux/s390x",
-    "linux/riscv64",
-    "linux/386",
-    "linux/loong64",
-];
-
-/// The files `cargo xtask build` made, by platform.
-static ALL_SHIPPED: LazyLock<Vec<(&str, PathBuf)>> = LazyLock::new(|| {
-    let done = run(&mut xtask(&["build", "--platform", "all"])).expect_success();
-    let paths: Vec<PathBuf> = done.stdout.lines().map(PathBuf::from).collect();
-    assert_eq!(paths.len(), PLATFORMS.len(), "{done}");
-    PLATFORMS.into_iter().zip(paths).collect()
-});
-
-/// What `cargo xtask image` wrote, and what is in the archive, by path.
-struct Image {
-    written: Files,
-    entries: Vec<String>,
-    files: BTreeMap<String, Vec<u8>>,
-}
-
-impl Image {
-    fn build(change: impl FnOnce(&mut Command)) -> Self {
-        let output = Folder::new();
-        let mut command = output.image();
-        change(&mut command);
-        run(&mut command).expect_success();
-        let (mut entries, mut files) = (Vec::new(), BTreeMap::new());
-        for entry in tar::Archive::new(fs::File::open(output.path("pause.tar")).unwrap()).entries().unwrap() {
-            let mut entry = entry.unwrap();
-            entries.push(entry.path().unwrap().to_str().unwrap().to_owned());
-            assert!(entry.header().as_bytes()[156] != 0, "a type flag");
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).unwrap();
-            if entry.header().entry_type().is_file() {
-                files.insert(entries.last().unwrap().clone(), content);
-            }
-        }
-        Self { written: output.everything(), entries, files }
-    }
-
-    fn parse<T: serde::de::DeserializeOwned>(&self, name: &str) -> T {
-        serde_json::from_slice(&self.files[name]).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    fn blob<T: serde::de::DeserializeOwned>(&self, descriptor: &Descriptor) -> T {
-        self.parse(&self.checked(descriptor))
-    }
-
-    /// The path of a blob that is there and has the size its descriptor says.
-    fn checked(&self, descriptor: &Descriptor) -> String {
-        let path = blob_path(descriptor);
-        assert_eq!(self.files[&path].len() as u64, descriptor.size(), "size of {path}");
-        path
-    }
-
-    /// What the references of the layout stand for.
-    fn reference(&self) -> Descriptor {
-        self.parse::<ImageIndex>("index.json").manifests()[0].clone()
-    }
-
-    fn references(&self) -> Vec<String> {
-        let name = |entry: &Descriptor| entry.annotations().as_ref().unwrap()["io.containerd.image.name"].clone();
-        self.parse::<ImageIndex>("index.json").manifests().iter().map(name).collect()
-    }
-
-    fn index(&self) -> ImageIndex {
-        self.blob(&self.reference())
-    }
-
-    fn manifest(&self) -> ImageManifest {
-        self.blob(&self.index().manifests()[0])
-    }
-
-    fn parts(&self) -> Vec<Part> {
-        let part = |entry: &Descriptor| {
-            let manifest: ImageManifest = self.blob(entry);
-            let config = self.blob(manifest.config());
-            let mut layer = Vec::new();
-            let path = self.checked(&manifest.layers()[0]);
-            GzDecoder::new(self.files[&path].as_slice()).read_to_end(&mut layer).unwrap();
-            Part { entry: entry.clone(), manifest, config, layer }
-        };
-        self.index().manifests().iter().map(part).collect()
-    }
-}
-
-/// One platform's part of an image.
-struct Part {
-    entry: Descriptor,
-    manifest: ImageManifest,
-    config: ImageConfiguration,
-    /// Decompressed.
-    layer: Vec<u8>,
-}
-
-impl Part {
-    /// As the index says.
-    fn platform(&self) -> String {
-        let platform = self.entry.platform().as_ref().expect("a platform");
-        let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-        format!("{}/{}{variant}", platform.os(), platform.architecture())
-    }
-}
-
-fn blob_path(descriptor: &Descriptor) -> String {
-    format!("blobs/{}/{}", descriptor.digest().algorithm(), descriptor.digest().digest())
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The file `cargo xtask build` made.
 fn shipped() -> &'static Path {

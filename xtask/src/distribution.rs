@@ -18,7 +18,7 @@ pub struct Distribution {
     restart: Option<String>,
     /// The distribution to whose default it leaves the choice.
     runtime: Option<String>,
-    /// Whether what loads it reads an archive of one platform alone: `manifest.json`, as Docker before 27.
+    /// Whether what loads it reads an archive of one platform alone: `manifest.json`, as Docker's classic image store.
     #[serde(default)]
     one_platform: bool,
     /// The page in deploy/ where steps differ from the others'.

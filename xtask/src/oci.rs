@@ -97,8 +97,8 @@ impl Image {
         let mut files = self.blobs.0.clone();
         files.insert(INDEX.into(), top(&self.index, references)?);
         files.insert(LAYOUT.into(), serde_json::to_vec(&layout()?)?);
-        // Docker before 27 reads this alone, and its format knows nothing of platforms. Of several it could name but one,
-        // which Docker, and Podman 4 where there are several references, would run on a host of any other.
+        // Docker's classic image store reads this alone, and its format knows nothing of platforms. Of several it could
+        // name but one, which Docker, and Podman 4 where there are several references, would run on a host of any other.
         if let [only] = &self.platforms[..] {
             let document = docker_document(only.config.digest(), only.layer.digest(), references);
             files.insert(DOCKER_DOCUMENT.into(), serde_json::to_vec(&document)?);
@@ -190,7 +190,7 @@ pub fn index_of(entries: Vec<Descriptor>) -> Result<ImageIndex> {
     Ok(index.manifests(entries).build()?)
 }
 
-/// What Docker before 27 reads.
+/// What Docker's classic image store reads.
 pub fn docker_document(config: &Digest, layer: &Digest, references: &[String]) -> Value {
     json!([{ "Config": path(config), "RepoTags": references, "Layers": [path(layer)] }])
 }

@@ -5,15 +5,17 @@
 mod errors;
 
 use nix::libc;
-use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal::SIGTERM;
 use pause_tests::fault::{broken, failing, full, under};
 use pause_tests::profile::Profile;
+use pause_tests::tracee::Tracee;
 use pause_tests::*;
 use seccompiler::{SeccompAction, SeccompFilter};
 use std::fs::File;
 use std::io::{PipeReader, Read, pipe};
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use syscalls::Sysno;
 
@@ -117,6 +119,17 @@ fn the_version_waits_for_a_slow_reader_as_any_filter_does() {
 }
 
 #[test]
+fn the_version_into_a_broken_pipe_ends_it_as_any_filter() {
+    let [first, another] = both_ways().map(|(mut command, _)| {
+        command.arg("-v").stdout(broken());
+        finish(command)
+    });
+    another.was_killed_by(libc::SIGPIPE);
+    // Of a signal without a handler PID 1 does not die.
+    first.exited(0, "", "");
+}
+
+#[test]
 fn a_sandbox_whose_log_reader_died_still_ends_in_order() {
     // What containerd's shim dying does to a sandbox: both streams break while it sleeps.
     let (stdout, stdout_writer) = pipe().expect("a pipe");
@@ -198,25 +211,63 @@ mod natively {
         }
     }
 
-    /// With nothing left that it could do, it neither sleeps again nor tells anything twice; SIGKILL ends it.
+    /// By the instruction that stands behind the call, with a signal that not even PID 1 can ignore.
     #[test]
-    fn a_denied_exit_keeps_it_running_in_vain() {
-        let ticks = |pid| procfs::process::Process::new(pid).and_then(|process| process.stat()).expect("alive").utime;
+    fn where_exit_is_denied_it_dies_at_once() {
+        let denied = |command: Command, error| {
+            let mut command = failing(command, libc::SYS_exit, None, error);
+            // SAFETY: only a system call is made between fork and exec.
+            unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
+            command
+        };
+        let trapped = |ended: Ended, stdout: &str, stderr: &str| {
+            let by_trap = [libc::SIGILL, libc::SIGSEGV, libc::SIGTRAP].map(Some).contains(&ended.status.signal());
+            assert!(by_trap && ended.stdout == stdout && ended.stderr == stderr, "{ended}");
+        };
         for &error in errors::ANY {
-            let told = Pause::start(failing(alone(shipped()), libc::SYS_exit, None, error));
-            told.signal(SIGTERM);
-            eventually("pause to run on", || ticks(told.pid.as_raw()) > 5);
-            told.signal(SIGKILL);
-            let ended = told.ended();
-            ended.was_killed_by(libc::SIGKILL);
-            assert_eq!(ended.stderr, [WARNING, TERMINATED].concat());
+            for (command, warning) in both_ways() {
+                trapped(Pause::start(denied(command, error)).terminated(), "", &[warning, TERMINATED].concat());
+            }
+            for (mut command, _) in both_ways() {
+                command.arg("-v");
+                trapped(finish(denied(command, error)), VERSION, "");
+            }
+            for (command, warning) in both_ways() {
+                let command = failing(command, libc::SYS_rt_sigaction, Some((0, libc::SIGCHLD as u64)), error);
+                trapped(finish(denied(command, error)), "", warning);
+            }
+        }
+    }
 
-            let mut version = failing(alone(shipped()), libc::SYS_exit, None, error);
-            let mut version = version.arg("-v").spawn().expect("starts");
-            eventually("pause to run on", || ticks(version.id() as i32) > 5);
-            version.kill().expect("alive");
-            let output = version.wait_with_output().expect("readable");
-            assert_eq!(String::from_utf8_lossy(&output.stdout), VERSION);
+    /// As under a tracer, on a kernel that does not restart the call, or after a checkpoint was restored.
+    #[test]
+    fn an_interrupted_pause_sleeps_on() {
+        for (command, warning) in both_ways() {
+            let tracee = Tracee::start(command);
+            for _ in 0..3 {
+                tracee.to(libc::SYS_pause);
+                tracee.answer(libc::EINTR);
+            }
+            tracee.to(libc::SYS_pause);
+            tracee.let_go().falls_asleep().terminated().exited(0, "", &[warning, TERMINATED].concat());
+        }
+    }
+
+    /// `poll` fails where even one descriptor is more than may be open, and the message is dropped; `write` does not.
+    #[test]
+    fn where_no_file_may_be_open_messages_are_lost_and_the_version_is_not() {
+        for (program, arguments) in
+            [("prlimit", &["--nofile=0"][..]), ("unshare", &["--user", "--pid", "--fork", "prlimit", "--nofile=0"])]
+        {
+            let command = || {
+                let mut command = alone(program.as_ref());
+                command.args(arguments).args(words(shipped()));
+                command
+            };
+            Pause::start(command()).terminated().exited(0, "", "");
+            let mut version = command();
+            version.arg("-v");
+            finish(version).exited(0, VERSION, "");
         }
     }
 

@@ -75,46 +75,6 @@ fn grandchildren_of_orphans() {
     leaves_nobody(pause, before);
 }
 
-/// The same through a shell that becomes pause: what it leaves behind is inherited across execve(2).
-fn after(script: &str) -> Pause {
-    let mut command = sandboxed("sh".as_ref());
-    command.args(["-c", &format!("{script} exec \"$@\""), "sh"]).args(words(shipped()));
-    Pause::start(command)
-}
-
-#[test]
-fn a_zombie_inherited_across_execve() {
-    // The shell does not wait for its background children, and it dies last of all: only pause can reap them.
-    let pause = after("for i in 1 2 3; do sh -c : & done; sleep 0.2;");
-    let before = pause.context_switches();
-    leaves_nobody(pause, before);
-}
-
-#[test]
-fn a_zombie_inherited_across_execve_is_there_to_begin_with() {
-    let mut command = sandboxed("sh".as_ref());
-    command.args(["-c", "for i in 1 2 3; do sh -c : & done; exec sleep 1000"]);
-    let mut unshare = command.spawn().expect("unshare runs");
-    let unshare_pid = Pid::from_raw(unshare.id() as i32);
-    let zombies = || {
-        let shell = children(unshare_pid);
-        let dead = |pid: &Pid| state(*pid) == Some(ProcState::Zombie);
-        shell.first().map_or(0, |shell| children(*shell).iter().filter(|pid| dead(pid)).count())
-    };
-    eventually("a program that is no pause to keep three zombies", || zombies() == 3);
-    unshare.kill().expect("alive");
-    unshare.wait().expect("waitable");
-}
-
-#[test]
-fn children_that_die_while_pause_starts() {
-    for delay in ["0", "0.001", "0.002", "0.003", "0.005", "0.01"] {
-        let pause = after(&format!("i=0; while [ $i -lt 20 ]; do sleep {delay} & i=$((i + 1)); done;"));
-        let before = pause.context_switches();
-        leaves_nobody(pause, before);
-    }
-}
-
 #[test]
 fn a_stopped_child_neither_wakes_pause_nor_stays() {
     let pause = Pause::first();
@@ -212,19 +172,21 @@ mod natively {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
-    /// Pause with a child from before it was executed, which sleeps in a process group of its own.
-    fn with_a_child() -> Command {
+    /// Pause with children from before it was executed, each of which sleeps in a process group of its own.
+    fn with_children(count: usize) -> Command {
         let mut command = alone(shipped());
         // SAFETY: only system calls are made between fork and exec, and in the child of the child.
         unsafe {
-            command.pre_exec(|| {
-                if libc::fork() == 0 {
-                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                    libc::setpgid(0, 0);
-                    // Whoever waits for the end of pause's output, or for exec, does not wait for this process.
-                    libc::close_range(0, u32::MAX, 0);
-                    loop {
-                        libc::pause();
+            command.pre_exec(move || {
+                for _ in 0..count {
+                    if libc::fork() == 0 {
+                        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                        libc::setpgid(0, 0);
+                        // Whoever waits for the end of pause's output, or for exec, does not wait for this process.
+                        libc::close_range(0, u32::MAX, 0);
+                        loop {
+                            libc::pause();
+                        }
                     }
                 }
                 Ok(())
@@ -236,27 +198,38 @@ mod natively {
     #[test]
     fn a_child_that_dies_before_whichever_instruction_leaves_no_zombie() {
         for instructions in 0.. {
-            let tracee = Tracee::start(with_a_child());
+            let tracee = Tracee::start(with_children(1));
             let [child] = children(tracee.pid)[..] else { panic!("one child") };
             for _ in 0..instructions {
                 tracee.step(None);
             }
             kill_all(&[child]);
             eventually("the child to die", || state(child).is_none_or(|state| state == ProcState::Zombie));
-            let (pid, mut process) = tracee.let_go();
-            let mut end = None;
-            eventually("pause to sleep or to end", || {
-                end = process.try_wait().expect("waitable");
-                end.is_some() || is_asleep(pid)
-            });
-            if let Some(end) = end {
+            let mut pause = tracee.let_go();
+            eventually("pause to sleep or to end", || pause.has_ended() || is_asleep(pause.pid));
+            if pause.has_ended() {
                 // It was asleep at the last step, which ends that with SIGTERM.
-                assert!(end.success() && instructions > 20, "{end} after {instructions} instructions");
+                let status = pause.ended().status;
+                assert!(status.success() && instructions > 20, "{status} after {instructions} instructions");
                 return;
             }
-            assert_eq!(children(pid), [], "zombies of what died after {instructions} instructions");
-            process.kill().expect("alive");
-            process.wait().expect("waitable");
+            assert_eq!(pause.children(), [], "zombies of what died after {instructions} instructions");
         }
+    }
+
+    #[test]
+    fn of_the_children_it_starts_with_the_dead_are_swept_and_the_living_not_waited_for() {
+        let tracee = Tracee::start(with_children(6));
+        let children = children(tracee.pid);
+        let (dead, living) = children.split_at(3);
+        kill_all(dead);
+        eventually("them to be zombies", || dead.iter().all(|child| state(*child) == Some(ProcState::Zombie)));
+        tracee.to(libc::SYS_pause);
+        let pause = tracee.let_go().falls_asleep();
+        assert_eq!(pause.children(), living);
+        let before = pause.context_switches();
+        kill_all(living);
+        eventually("the others to be reaped, too", || pause.children().is_empty());
+        assert!(pause.context_switches() - before < FEW);
     }
 }

@@ -1,6 +1,7 @@
 //! The contract with pause.c, row by row: as PID 1 of new namespaces and beside other processes. Reaping, signals, arguments and faults have more rows of their own.
 
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
+use pause_tests::fault::failing;
 use pause_tests::*;
 
 #[test]
@@ -50,9 +51,17 @@ fn other_arguments_are_ignored() {
     Pause::start(command).terminated().exited(0, "", TERMINATED);
 }
 
-/// Under an emulator this would see the emulator's memory.
+/// Under an emulator these would see the emulator's memory and system calls.
 mod natively {
     use super::*;
+    use nix::libc;
+
+    #[test]
+    fn the_second_process_of_a_namespace_warns_as_any_other() {
+        let mut command = sandboxed("sh".as_ref());
+        command.args(["-c", "\"$@\"; exit $?", "sh"]).arg(shipped());
+        finish(failing(command, libc::SYS_pause, None, libc::EPERM as u32)).exited(42, "", &[WARNING, ERROR].concat());
+    }
 
     #[test]
     fn asleep_it_holds_nothing_but_its_one_segment_and_its_stack() {

@@ -4,10 +4,12 @@ use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal, Signal::*};
 use nix::sys::wait::{WaitStatus, waitpid};
+use pause_tests::machine::built;
 use pause_tests::tracee::Tracee;
 use pause_tests::*;
 use procfs::process::ProcState;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 
 /// Signals that do not end a process by default (signal(7)): ignored, or stopping and continuing it.
 const HARMLESS: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
@@ -103,7 +105,8 @@ fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
         assert_eq!(tracee.step(None), WaitStatus::Stopped(tracee.pid, SIGTRAP), "after a step");
     }
     signal::kill(tracee.pid, SIGTERM).expect("alive");
-    let (pid, mut child) = tracee.let_go();
+    let pause = tracee.let_go();
+    let pid = pause.pid;
 
     // Lost, it leaves PID 1 asleep and kills any other process.
     let mut asleep = false;
@@ -114,7 +117,7 @@ fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
     if asleep {
         signal::kill(pid, SIGKILL).expect("alive");
     }
-    let status = child.wait().expect("waitable");
+    let status = pause.ended().status;
     let early = if asleep || status.signal() == Some(libc::SIGTERM) { Early::Lost } else { Early::Handled };
     assert!(early == Early::Lost || status.success(), "after {instructions} instructions: {status}");
     (early, system_calls)
@@ -123,6 +126,27 @@ fn sigterm_after(instructions: usize, as_pid_1: bool) -> (Early, usize) {
 /// An emulator handles signals of its own, and instructions are stepped through on this machine's architecture.
 mod natively {
     use super::*;
+
+    /// `Disposition` in src/sys.rs is aligned as the ABI aligns the stack: by 16 bytes on both.
+    fn dispositions_are_aligned(program: &Path, rt_sigaction: i64) {
+        let tracee = Tracee::start(alone(program));
+        for expected in [SIGINT, SIGTERM, SIGCHLD] {
+            let [signal, disposition, ..] = tracee.to(rt_sigaction);
+            assert_eq!((signal, disposition % 16), (expected as u64, 0), "{disposition:#x} in {}", program.display());
+        }
+    }
+
+    #[test]
+    fn every_disposition_is_aligned_as_its_type_says() {
+        dispositions_are_aligned(shipped(), libc::SYS_rt_sigaction);
+    }
+
+    #[test]
+    #[ignore = "needs a target: rustup target add i686-unknown-linux-gnu, or Debian's rustc-web cargo-web rust-web-src; \
+                then cargo test --test contract signals:: -- --ignored"]
+    fn every_disposition_of_386_is_aligned_as_its_type_says() {
+        dispositions_are_aligned(&built("linux/386", &[]), syscalls::x86::Sysno::rt_sigaction as i64);
+    }
 
     #[test]
     fn as_pid_1_it_ignores_every_other_signal_from_within_and_from_outside() {

@@ -26,7 +26,8 @@ pub const ANY: &[u32] = &[EPERM, EACCES, ENOSYS];
 pub const RT_SIGACTION: &[u32] = &[EPERM, EACCES, ENOSYS, EFAULT, EINVAL];
 /// As waitpid(2) lists them.
 pub const WAIT4: &[u32] = &[EPERM, EACCES, ENOSYS, EAGAIN, ECHILD, EINTR, EINVAL, ESRCH];
-pub const PAUSE: &[u32] = &[EPERM, EACCES, ENOSYS, EINTR];
+/// Without EINTR, after which pause sleeps on.
+pub const PAUSE: &[u32] = &[EPERM, EACCES, ENOSYS];
 /// For ppoll(2) too.
 pub const POLL: &[u32] = &[EPERM, EACCES, ENOSYS, EFAULT, EINTR, EINVAL, ENOMEM];
 #[rustfmt::skip]

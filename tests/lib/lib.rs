@@ -44,7 +44,7 @@ pub const ERROR: &str = "Error: infinite loop terminated\n";
 pub const TEXTS: [&str; 5] = [VERSION, WARNING, INTERRUPT, TERMINATED, ERROR];
 
 /// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The platform under test, such as linux/arm64: `PAUSE_PLATFORM` if it is set, else this machine's.
 pub fn platform() -> String {
@@ -231,11 +231,17 @@ impl Pause {
         Self::start(sandboxed(shipped()))
     }
 
+    /// What a command has already started, wherever pause is with its life.
+    pub fn new(command: Command, child: Child, pid: Pid) -> Self {
+        Self { command, child: Some(child), pid }
+    }
+
     /// Starts a command made by [`alone`] or [`sandboxed`] and waits until pause sleeps.
     pub fn start(mut command: Command) -> Self {
         let child = spawn(&mut command);
         let is_sandboxed = command.get_program() == "unshare";
-        let mut pause = Self { pid: pid_of(&child), command, child: Some(child) };
+        let pid = pid_of(&child);
+        let mut pause = Self::new(command, child, pid);
         pause.wait_until("pause to sleep", |pause| {
             if is_sandboxed && pause.pid == pid_of(pause.child.as_ref().unwrap()) {
                 if let Some(&first) = children(pause.pid).first() {
@@ -246,6 +252,13 @@ impl Pause {
             is_asleep(pause.pid)
         });
         pause
+    }
+
+    /// Waits until it sleeps.
+    #[track_caller]
+    pub fn falls_asleep(mut self) -> Self {
+        self.wait_until("pause to sleep", |pause| is_asleep(pause.pid));
+        self
     }
 
     /// Waits until `condition` holds, and fails if it does not in time or if pause ends meanwhile.
@@ -265,6 +278,10 @@ impl Pause {
 
     pub fn signal(&self, signal: Signal) {
         signal::kill(self.pid, signal).unwrap_or_else(|error| panic!("{signal} to pause: {error}"));
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().expect("waitable").is_some())
     }
 
     /// Waits until it has ended by itself.

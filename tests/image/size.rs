@@ -12,7 +12,7 @@ fn size_beside(peer: &Path) -> Output {
 }
 
 #[test]
-fn bytes_segments_calls_and_faults_stand_side_by_side() {
+fn bytes_and_segments_stand_side_by_side() {
     // Beside a copy of itself, so that what must be said of the peer is known.
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("copy");
@@ -30,15 +30,9 @@ fn bytes_segments_calls_and_faults_stand_side_by_side() {
         ("loaded segments", "1: R-X"),
         ("position-independent", "yes"),
         ("stack", "not executable"),
-        ("system calls until asleep", "6"),
     ] {
         assert_eq!(cells(row), [expected; 2], "{row}");
     }
-    // Where a page already is decides whether it takes a fault, so that only a few can be said.
-    for faults in cells("page faults") {
-        assert!((1..10).contains(&faults.parse::<u32>().expect("a number")), "{faults} page faults");
-    }
-    assert!(said.contains("getpid, 3 rt_sigaction, wait4, pause"), "{said}");
 }
 
 #[test]

@@ -72,6 +72,9 @@ impl Image {
         let manifests = image.platforms.iter().map(|part| part.manifest.digest().clone());
         let mut report = format!("{}\n\n{}\n{}\n\n", table(&image), totals(&image), Release::own()?.status(manifests));
         report.extend([&archive, &sbom].map(|path| format!("{}\n", path.display())));
+        if let [only] = &image.platforms[..] {
+            report += &format!("\nIt is for {} alone, and Docker does not refuse it on others.\n", only.platform);
+        }
         report += "\n";
         report.extend(references.iter().map(|reference| format!("{reference}\n")));
         for name in &self.distributions {

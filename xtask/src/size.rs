@@ -1,25 +1,19 @@
 //! `cargo xtask size`: what pause costs, part by part, beside other pause programs.
 
-use crate::build::{self, Program};
+use crate::build;
 use crate::elf::Elf;
 use crate::layer::layer;
 use crate::output;
-use crate::platform::{PLATFORMS, Selection};
-use crate::start::Command;
-use crate::trace::{End, Run, follow};
+use crate::platform::Selection;
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
-use indicatif::ProgressBar;
 use object::elf::{ET_DYN, PF_R, PF_W, PF_X, ProgramFlags};
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 /// Measure the program, and other pause programs beside it
 ///
-/// Sizes are in bytes. A program made for this machine is also run, as the first process of a PID namespace where that
-/// is allowed, and followed from exec until it sleeps.
+/// Sizes are in bytes. Nothing is run: for what a program does there is `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Size {
     #[command(flatten)]
@@ -32,45 +26,24 @@ pub struct Size {
 impl Size {
     pub fn run(self) -> Result<()> {
         // A wrong path should not have to wait for a build.
-        let peers: Vec<(Vec<u8>, Elf)> = self.peers.iter().map(|path| read(path)).collect::<Result<_>>()?;
-        let progress = ProgressBar::new_spinner();
-        progress.enable_steady_tick(Duration::from_millis(100));
-        let mut columns = Vec::new();
-        for Program { platform, path, bytes, .. } in build::programs(&self.selection.platforms(), &progress)? {
-            let title = format!("pause, {platform}");
-            progress.set_message(title.clone());
-            columns.push(Column::new(title, &path, &bytes, &Elf::parse(&bytes)?)?);
-        }
-        for (path, (bytes, elf)) in self.peers.iter().zip(&peers) {
-            let title = path.display().to_string();
-            progress.set_message(title.clone());
-            columns.push(Column::new(title, path, bytes, elf)?);
-        }
+        let peers: Vec<Column> = self.peers.iter().map(Column::of_file).collect::<Result<_>>()?;
+        let platforms = self.selection.platforms();
+        let progress = output::progress(platforms.len())?;
+        let programs = build::programs(&platforms, &progress)?;
         progress.finish_and_clear();
-        let mut report = format!("{}\n", compare(&columns));
-        for column in &columns {
-            if let Some(calls) = &column.calls {
-                report += &format!("\nSystem calls of {}, {calls}\n", column.title);
-            }
-        }
-        output::print(&report)
+        let ours = programs.iter().map(|program| Column::new(format!("pause, {}", program.platform), &program.bytes));
+        let columns: Vec<Column> = ours.chain(peers.into_iter().map(Ok)).collect::<Result<_>>()?;
+        output::print(&format!("{}\n", compare(&columns)))
     }
-}
-
-fn read(path: &Path) -> Result<(Vec<u8>, Elf)> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let elf = Elf::parse(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
-    Ok((bytes, elf))
 }
 
 /// One program and what was found out about it, in the order of `ROWS`.
 struct Column {
     title: String,
     cells: [String; ROWS.len()],
-    calls: Option<String>,
 }
 
-const ROWS: [&str; 10] = [
+const ROWS: [&str; 8] = [
     "file",
     "headers",
     "code",
@@ -79,13 +52,17 @@ const ROWS: [&str; 10] = [
     "loaded segments",
     "position-independent",
     "stack",
-    "system calls until asleep",
-    "page faults, from exec until asleep",
 ];
 
 impl Column {
-    fn new(title: String, path: &Path, bytes: &[u8], elf: &Elf) -> Result<Self> {
-        let (code, constants) = match parts(elf, bytes) {
+    fn of_file(path: &PathBuf) -> Result<Self> {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::new(path.display().to_string(), &bytes).with_context(|| format!("cannot measure {}", path.display()))
+    }
+
+    fn new(title: String, bytes: &[u8]) -> Result<Self> {
+        let elf = Elf::parse(bytes)?;
+        let (code, constants) = match parts(&elf, bytes) {
             Some((code, constants)) => (code.to_string(), constants.to_string()),
             None => ("?".into(), "?".into()),
         };
@@ -96,7 +73,6 @@ impl Column {
             Some(_) => "executable",
             None => "the kernel's default",
         };
-        let behaviour = if runs_here(elf)? { Behaviour::of(path)? } else { Behaviour::of_a_stranger(elf) };
         let cells = [
             bytes.len().to_string(),
             elf.headers.to_string(),
@@ -112,10 +88,8 @@ impl Column {
             }
             .into(),
             stack.into(),
-            behaviour.calls,
-            behaviour.faults,
         ];
-        Ok(Self { title, cells, calls: behaviour.list })
+        Ok(Self { title, cells })
     }
 }
 
@@ -136,53 +110,6 @@ fn letters(flags: ProgramFlags) -> String {
         .map(|(flag, letter)| if flags.contains(flag) { letter } else { '-' })
         .iter()
         .collect()
-}
-
-/// Whether this machine's kernel runs it with the system calls of this program.
-fn runs_here(elf: &Elf) -> Result<bool> {
-    let own = Elf::of_this_program()?;
-    Ok((own.machine, own.is_64) == (elf.machine, elf.is_64))
-}
-
-/// What a program does until it sleeps: for the table, and its system calls in full.
-struct Behaviour {
-    calls: String,
-    faults: String,
-    list: Option<String>,
-}
-
-impl Behaviour {
-    fn of(program: &Path) -> Result<Self> {
-        let command = Command::new([program])?;
-        let run = follow(&command).with_context(|| format!("cannot run {}", program.display()))?;
-        let failure = match run.end {
-            End::Asleep => {
-                let (calls, faults) = (run.calls.len().to_string(), run.faults.to_string());
-                return Ok(Self { calls, faults, list: Some(list(&run)) });
-            }
-            End::Exited(status) => format!("exits with {status} instead"),
-            End::Killed(signal) => format!("killed by {signal} instead"),
-            End::StillRunning => "does not sleep".into(),
-        };
-        Ok(Self { calls: failure, faults: String::new(), list: None })
-    }
-
-    fn of_a_stranger(elf: &Elf) -> Self {
-        let platform = PLATFORMS.iter().find(|platform| platform.machine == elf.machine);
-        let emulator = platform.map_or("another machine", |platform| platform.emulator);
-        Self { calls: format!("needs {emulator}"), faults: String::new(), list: None }
-    }
-}
-
-/// `as PID 1: getpid, 3 rt_sigaction, wait4, pause`: the same call several times in a row is counted.
-fn list(run: &Run) -> String {
-    let as_whom = if run.is_first_process { "as PID 1" } else { "not as PID 1" };
-    let groups: Vec<String> = run
-        .calls
-        .chunk_by(|a, b| a == b)
-        .map(|group| if group.len() == 1 { group[0].clone() } else { format!("{} {}", group.len(), group[0]) })
-        .collect();
-    format!("{as_whom}: {}", groups.join(", "))
 }
 
 fn compare(columns: &[Column]) -> Table {

@@ -2,8 +2,9 @@
 //! 32-bit programs also on the 64-bit kernels they are usually run on.
 
 use pause_tests::code::Code;
-use pause_tests::machine::*;
-use std::path::Path;
+use pause_tests::machine::{self, Report};
+use pause_tests::{TEXTS, platform, shipped};
+use xtask::platform::{Kernel, Platform};
 
 /// The names of the checks; the init in tests/kernel has the functions.
 macro_rules! contract {
@@ -11,44 +12,28 @@ macro_rules! contract {
 }
 include!("../kernel/contract.rs");
 
-macro_rules! kernels {
-    ($($name:ident: $platform:literal on $machine:ident;)*) => {
-        $(
-            #[test]
-            #[ignore = "emulates a machine: install qemu-system-{x86,arm,ppc,misc,riscv,s390x} from bookworm-backports, \
-                then cargo test --test contract kernels:: -- --ignored"]
-            fn $name() {
-                holds($platform, &$machine);
-            }
-        )*
-    };
-}
-
-kernels! {
-    amd64_on_its_own_kernel: "linux/amd64" on AMD64;
-    x86_on_its_own_kernel: "linux/386" on I386;
-    x86_on_the_kernel_of_amd64: "linux/386" on AMD64;
-    arm64_on_its_own_kernel: "linux/arm64" on ARM64;
-    arm_on_its_own_kernel: "linux/arm/v7" on ARMHF;
-    arm_on_the_kernel_of_arm64: "linux/arm/v7" on ARM64;
-    ppc64le_on_its_own_kernel: "linux/ppc64le" on PPC64EL;
-    riscv64_on_its_own_kernel: "linux/riscv64" on RISCV64;
-    s390x_on_its_own_kernel: "linux/s390x" on S390X;
-    loong64_on_its_own_kernel: "linux/loong64" on LOONG64;
+#[test]
+#[ignore = "emulates machines: install qemu-system-{x86,arm,ppc,misc,riscv,s390x} from bookworm-backports, \
+    then PAUSE_PLATFORM=linux/… cargo test --test contract kernels:: -- --ignored"]
+fn holds_on_the_platforms_kernels() {
+    let platform = platform();
+    for kernel in platform.kernels {
+        println!("{platform} on Debian's kernel for {}", kernel.architecture);
+        holds(platform, kernel);
+    }
 }
 
 /// Asserts that the console has a line `ok NAME` for every check, in their order, and the last line that counts them;
 /// and that by then each instruction of pause has been executed.
 #[track_caller]
-fn holds(platform: &str, machine: &Machine) {
-    let pause = built(platform, &[]);
-    let report = machine.run(&built(platform, &["--test-init"]), &pause);
+fn holds(platform: &Platform, kernel: &Kernel) {
+    let report = machine::run(kernel, &machine::init(platform), shipped());
     let lines = report.console.lines().map(str::trim_end);
     let told: Vec<_> = lines.filter(|line| line.starts_with("ok ") || line.starts_with("not ok ")).collect();
     let expected: Vec<_> = CHECKS.iter().map(|name| format!("ok {name}")).collect();
     let is_complete = report.console.contains(&format!("{} checks, 0 failures", CHECKS.len()));
     if told == expected && is_complete {
-        return is_executed(platform, &pause, &report);
+        return is_executed(platform, &report);
     }
     let missing: Vec<_> = expected.iter().filter(|line| !told.contains(&line.as_str())).collect();
     let others: Vec<_> = told.iter().filter(|line| !expected.iter().any(|other| other == *line)).collect();
@@ -60,8 +45,8 @@ fn holds(platform: &str, machine: &Machine) {
 }
 
 #[track_caller]
-fn is_executed(platform: &str, pause: &Path, report: &Report) {
-    let code = Code::of(platform, &std::fs::read(pause).expect("built"), &pause_tests::TEXTS);
+fn is_executed(platform: &Platform, report: &Report) {
+    let code = Code::of(&platform.to_string(), &std::fs::read(shipped()).expect("built"), &TEXTS);
     // One of the checks tells where it finds pause mapped, in a line of /proc/PID/maps.
     let base = report.console.lines().find_map(|line| line.strip_prefix("mapped ")?.split('-').next());
     let base = u64::from_str_radix(base.expect("a check that passed"), 16).expect("an address");

@@ -4,7 +4,6 @@ use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal, Signal::*};
 use nix::sys::wait::{WaitStatus, waitpid};
-use pause_tests::machine::built;
 use pause_tests::tracee::Tracee;
 use pause_tests::*;
 use procfs::process::ProcState;
@@ -145,7 +144,7 @@ mod natively {
     #[ignore = "needs a target: rustup target add i686-unknown-linux-gnu, or Debian's rustc-web cargo-web rust-web-src; \
                 then cargo test --test contract signals:: -- --ignored"]
     fn every_disposition_of_386_is_aligned_as_its_type_says() {
-        dispositions_are_aligned(&built("linux/386", &[]), syscalls::x86::Sysno::rt_sigaction as i64);
+        dispositions_are_aligned(&built(&[named("linux/386")])[0].path, syscalls::x86::Sysno::rt_sigaction as i64);
     }
 
     #[test]

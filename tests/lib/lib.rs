@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+use xtask::build::{self, Program};
+use xtask::platform::{PLATFORMS, Platform};
 
 pub mod cgroup;
 pub mod code;
@@ -46,64 +48,43 @@ pub const TEXTS: [&str; 5] = [VERSION, WARNING, INTERRUPT, TERMINATED, ERROR];
 /// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The platform under test, such as linux/arm64: `PAUSE_PLATFORM` if it is set, else this machine's.
-pub fn platform() -> String {
-    let native = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "riscv64" => "riscv64",
-        other => panic!("pause has not been tested on {other}; set PAUSE_PLATFORM"),
-    };
-    std::env::var("PAUSE_PLATFORM").unwrap_or_else(|_| format!("linux/{native}"))
+/// The platform under test: the one `PAUSE_PLATFORM` names, such as linux/arm64, else this machine's.
+pub fn platform() -> &'static Platform {
+    match std::env::var("PAUSE_PLATFORM") {
+        Ok(name) => named(&name),
+        Err(_) => xtask::platform::host().unwrap_or_else(|error| panic!("{error:#}; set PAUSE_PLATFORM")),
+    }
 }
 
-/// The words that run the platform's programs here, if it takes any: QEMU's user mode, with the oldest processor of the
-/// platform that it knows.
+pub fn named(name: &str) -> &'static Platform {
+    PLATFORMS.iter().find(|one| one.to_string() == name).unwrap_or_else(|| panic!("no platform is called {name}"))
+}
+
+/// The words that run the platform's programs here, if it takes any: QEMU's user mode.
 pub fn emulator() -> Option<[&'static str; 3]> {
-    let (program, processor) = match (&*platform(), std::env::consts::ARCH) {
-        ("linux/amd64", "x86_64")
-        | ("linux/386", "x86_64")
-        | ("linux/arm64", "aarch64")
-        | ("linux/riscv64", "riscv64") => {
-            return None;
-        }
-        ("linux/amd64", _) => ("qemu-x86_64-static", "qemu64"),
-        ("linux/arm64", _) => ("qemu-aarch64-static", "cortex-a35"),
-        ("linux/arm/v7", _) => ("qemu-arm-static", "cortex-a8"),
-        ("linux/ppc64le", _) => ("qemu-ppc64le-static", "power8"),
-        ("linux/s390x", _) => ("qemu-s390x-static", "z900"),
-        ("linux/riscv64", _) => ("qemu-riscv64-static", "sifive-u54"),
-        ("linux/386", _) => ("qemu-i386-static", "pentium2"),
-        ("linux/loong64", _) => ("qemu-loongarch64-static", "la464,lsx=off,lasx=off"),
-        (unknown, _) => panic!("PAUSE_PLATFORM is {unknown}, for which no emulator is known"),
+    let platform = platform();
+    let is_own = |own: &Platform| {
+        own.machine == platform.machine
+            || own.kernels[0].architecture == "amd64" && platform.kernels[0].architecture == "i386"
     };
-    Some([program, "-cpu", processor])
+    let [program, processor] = platform.emulator;
+    (!xtask::platform::host().is_ok_and(is_own)).then_some([program, "-cpu", processor])
 }
 
 /// The file that is shipped: `PAUSE_UNDER_TEST` if it is set, else built now by the tool that builds images.
 pub fn shipped() -> &'static Path {
     static SHIPPED: LazyLock<PathBuf> = LazyLock::new(|| {
-        let path = build_shipped();
+        let path =
+            std::env::var_os("PAUSE_UNDER_TEST").map_or_else(|| built(&[platform()]).remove(0).path, PathBuf::from);
         assert!(path.is_file(), "no file to test at {path:?}");
         path
     });
     &SHIPPED
 }
 
-fn build_shipped() -> PathBuf {
-    match std::env::var_os("PAUSE_UNDER_TEST") {
-        Some(path) => path.into(),
-        None => {
-            let output = Command::new(env!("CARGO"))
-                .args(["xtask", "build", "--platform", &platform()])
-                .current_dir(ROOT)
-                .stderr(Stdio::inherit())
-                .output()
-                .expect("cargo runs");
-            assert!(output.status.success(), "`cargo xtask build` failed: {}", output.status);
-            String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
-        }
-    }
+/// What the tool builds and ships for these platforms.
+pub fn built(platforms: &[&'static Platform]) -> Vec<Program> {
+    build::programs(platforms, &indicatif::ProgressBar::hidden()).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// The tool, without a time from whoever runs the tests. What cargo would start is started directly, so that signals and

@@ -10,7 +10,7 @@ const RETURNS: [&str; 5] = ["ret", "blr", "br %r14", "c.jr ra", "jirl $zero, $r1
 
 fn shipped_code() -> (Vec<u8>, Code) {
     let file = std::fs::read(shipped()).expect("the shipped file");
-    let code = Code::of(&platform(), &file, &TEXTS);
+    let code = Code::of(&platform().to_string(), &file, &TEXTS);
     (file, code)
 }
 

@@ -2,31 +2,18 @@
 //! pause's own calls are what the shipped file can call, no more and no less.
 
 use oci_spec::runtime::{Arch, LinuxSeccompAction};
-use pause_tests::ROOT;
-use pause_tests::TEXTS;
 use pause_tests::code::Code;
 use pause_tests::profile::Profile;
+use pause_tests::{TEXTS, built};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::str::FromStr;
-
-const PLATFORMS: [(&str, Arch); 8] = [
-    ("linux/amd64", Arch::ScmpArchX86_64),
-    ("linux/arm64", Arch::ScmpArchAarch64),
-    ("linux/arm/v7", Arch::ScmpArchArm),
-    ("linux/ppc64le", Arch::ScmpArchPpc64le),
-    ("linux/s390x", Arch::ScmpArchS390x),
-    ("linux/riscv64", Arch::ScmpArchRiscv64),
-    ("linux/386", Arch::ScmpArchX86),
-    ("linux/loong64", Arch::ScmpArchLoongarch64),
-];
+use xtask::platform::PLATFORMS;
 
 #[test]
 fn the_profile_is_for_every_platform() {
     let profile = Profile::read();
     let architectures: Vec<Arch> = profile.arch_map.iter().map(|entry| entry.architecture).collect();
-    assert_eq!(architectures, PLATFORMS.map(|(_, architecture)| architecture));
+    assert_eq!(architectures, PLATFORMS.iter().map(|platform| platform.seccomp).collect::<Vec<_>>());
     // What runs on another's kernel is confined by that kernel's entry.
     let others = profile.arch_map.iter().flat_map(|entry| entry.sub_architectures.clone());
     assert_eq!(Vec::from_iter(others), [Arch::ScmpArchX86, Arch::ScmpArchArm]);
@@ -53,22 +40,10 @@ fn the_profile_names_system_calls_that_exist() {
             cargo test --test program seccomp:: -- --ignored"]
 fn the_profile_allows_pause_what_it_can_call_and_nothing_else() {
     let mut calls = BTreeSet::new();
-    for ((platform, _), file) in PLATFORMS.iter().zip(build_all()) {
-        assert!(file.ends_with(format!("{platform}/pause")), "{file:?} is not for {platform}");
-        let code = Code::of(platform, &std::fs::read(&file).expect("built"), &TEXTS);
+    for program in built(&PLATFORMS.iter().collect::<Vec<_>>()) {
+        let code = Code::of(&program.platform.to_string(), &program.bytes, &TEXTS);
         calls.extend(code.system_calls().into_values().flatten());
     }
     let calls: BTreeSet<_> = calls.iter().map(String::as_str).collect();
     assert_eq!(Profile::read().own_calls(), calls, "what is listed, and what can be called");
-}
-
-/// The shipped files, in the order of the table.
-fn build_all() -> Vec<PathBuf> {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "build", "--platform=all"]).current_dir(ROOT).stderr(Stdio::inherit());
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    assert!(output.status.success(), "{command:?} failed: {}", output.status);
-    let files: Vec<_> = String::from_utf8(output.stdout).expect("UTF-8").lines().map(PathBuf::from).collect();
-    assert_eq!(files.len(), PLATFORMS.len(), "{files:?}");
-    files
 }

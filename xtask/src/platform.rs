@@ -1,9 +1,11 @@
-//! The platforms pause is built for: one table, and how a command line names a part of it.
+//! The platforms pause is built for: one table of all that differs between them but code and compiler flags, and how a
+//! command line names a part of it.
 
 use crate::elf::Elf;
 use anyhow::{Context, Result};
 use object::elf::{self, Machine};
 use oci_spec::image::Arch;
+use oci_spec::runtime;
 use std::fmt;
 
 pub struct Platform {
@@ -14,8 +16,27 @@ pub struct Platform {
     pub target: &'static str,
     /// What the ELF header calls it (`e_machine`).
     pub machine: Machine,
-    /// What runs it on another machine, by the name Debian's qemu-user-static gives it.
-    pub emulator: &'static str,
+    /// What its file may have at most, in bytes.
+    pub most_bytes: u64,
+    /// What runs it on another machine, by the name Debian's qemu-user-static gives it, and the oldest processor of the
+    /// platform that it knows.
+    pub emulator: [&'static str; 2],
+    /// What a seccomp profile calls it.
+    pub seccomp: runtime::Arch,
+    /// The kernels it is tested on: its own, and that of the 64-bit platform whose kernels run it too.
+    pub kernels: &'static [Kernel],
+}
+
+/// One of Debian's kernels, and the least that boots it.
+pub struct Kernel {
+    /// What Debian calls the architecture, the suite to take it from, and the package that depends on the newest one.
+    pub architecture: &'static str,
+    pub suite: &'static str,
+    pub package: &'static str,
+    /// The virtual machine.
+    pub qemu: &'static [&'static str],
+    /// What the kernel is told.
+    pub arguments: &'static str,
 }
 
 /// arm64 has no variant: that one entry is what requests for `arm64` and for `arm64/v8` both find, for containerd takes
@@ -24,25 +45,106 @@ pub struct Platform {
 /// those two for `arm64` only since they know it as the base variant. arm has one, for ARMv6 could not run it.
 #[rustfmt::skip]
 pub static PLATFORMS: &[Platform] = &[
-    platform(Arch::Amd64, None, "x86_64-unknown-linux-gnu", elf::EM_X86_64, "qemu-x86_64-static"),
-    platform(Arch::ARM64, None, "aarch64-unknown-linux-gnu", elf::EM_AARCH64, "qemu-aarch64-static"),
-    platform(Arch::ARM, Some("v7"), "armv7-unknown-linux-gnueabihf", elf::EM_ARM, "qemu-arm-static"),
-    platform(Arch::PowerPC64le, None, "powerpc64le-unknown-linux-gnu", elf::EM_PPC64, "qemu-ppc64le-static"),
-    platform(Arch::s390x, None, "s390x-unknown-linux-gnu", elf::EM_S390, "qemu-s390x-static"),
-    platform(Arch::RISCV64, None, "riscv64gc-unknown-linux-gnu", elf::EM_RISCV, "qemu-riscv64-static"),
-    platform(Arch::i386, None, "i686-unknown-linux-gnu", elf::EM_386, "qemu-i386-static"),
-    platform(Arch::LoongArch64, None, "loongarch64-unknown-linux-gnu", elf::EM_LOONGARCH, "qemu-loongarch64-static"),
+    Platform {
+        architecture: Arch::Amd64, variant: None, target: "x86_64-unknown-linux-gnu", machine: elf::EM_X86_64,
+        most_bytes: 640, emulator: ["qemu-x86_64-static", "qemu64"], seccomp: runtime::Arch::ScmpArchX86_64,
+        kernels: &[AMD64],
+    },
+    Platform {
+        architecture: Arch::ARM64, variant: None, target: "aarch64-unknown-linux-gnu", machine: elf::EM_AARCH64,
+        most_bytes: 896, emulator: ["qemu-aarch64-static", "cortex-a35"], seccomp: runtime::Arch::ScmpArchAarch64,
+        kernels: &[ARM64],
+    },
+    Platform {
+        architecture: Arch::ARM, variant: Some("v7"), target: "armv7-unknown-linux-gnueabihf", machine: elf::EM_ARM,
+        most_bytes: 896, emulator: ["qemu-arm-static", "cortex-a8"], seccomp: runtime::Arch::ScmpArchArm,
+        kernels: &[ARMHF, ARM64],
+    },
+    Platform {
+        architecture: Arch::PowerPC64le, variant: None, target: "powerpc64le-unknown-linux-gnu", machine: elf::EM_PPC64,
+        most_bytes: 1024, emulator: ["qemu-ppc64le-static", "power8"], seccomp: runtime::Arch::ScmpArchPpc64le,
+        kernels: &[PPC64EL],
+    },
+    Platform {
+        architecture: Arch::s390x, variant: None, target: "s390x-unknown-linux-gnu", machine: elf::EM_S390,
+        most_bytes: 896, emulator: ["qemu-s390x-static", "z900"], seccomp: runtime::Arch::ScmpArchS390x,
+        kernels: &[S390X],
+    },
+    Platform {
+        architecture: Arch::RISCV64, variant: None, target: "riscv64gc-unknown-linux-gnu", machine: elf::EM_RISCV,
+        most_bytes: 896, emulator: ["qemu-riscv64-static", "sifive-u54"], seccomp: runtime::Arch::ScmpArchRiscv64,
+        kernels: &[RISCV64],
+    },
+    Platform {
+        architecture: Arch::i386, variant: None, target: "i686-unknown-linux-gnu", machine: elf::EM_386,
+        most_bytes: 896, emulator: ["qemu-i386-static", "pentium2"], seccomp: runtime::Arch::ScmpArchX86,
+        kernels: &[I386, AMD64],
+    },
+    Platform {
+        architecture: Arch::LoongArch64, variant: None, target: "loongarch64-unknown-linux-gnu", machine: elf::EM_LOONGARCH,
+        most_bytes: 896, emulator: ["qemu-loongarch64-static", "la464,lsx=off,lasx=off"],
+        seccomp: runtime::Arch::ScmpArchLoongarch64, kernels: &[LOONG64],
+    },
 ];
 
-const fn platform(
-    architecture: Arch,
-    variant: Option<&'static str>,
-    target: &'static str,
-    machine: Machine,
-    emulator: &'static str,
-) -> Platform {
-    Platform { architecture, variant, target, machine, emulator }
-}
+const AMD64: Kernel = Kernel {
+    architecture: "amd64",
+    suite: "bookworm",
+    package: "linux-image-cloud-amd64",
+    qemu: &["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", "256"],
+    arguments: "console=ttyS0",
+};
+const I386: Kernel = Kernel {
+    architecture: "i386",
+    suite: "bookworm",
+    package: "linux-image-686",
+    qemu: &["qemu-system-i386", "-M", "pc", "-m", "256"],
+    arguments: "console=ttyS0",
+};
+const ARM64: Kernel = Kernel {
+    architecture: "arm64",
+    suite: "bookworm",
+    package: "linux-image-arm64",
+    // Later processors have no 32-bit mode.
+    qemu: &["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-m", "512"],
+    arguments: "console=ttyAMA0",
+};
+const ARMHF: Kernel = Kernel {
+    architecture: "armhf",
+    suite: "bookworm",
+    package: "linux-image-armmp",
+    qemu: &["qemu-system-arm", "-M", "virt", "-cpu", "cortex-a15", "-m", "512"],
+    arguments: "console=ttyAMA0",
+};
+const PPC64EL: Kernel = Kernel {
+    architecture: "ppc64el",
+    suite: "bookworm",
+    package: "linux-image-powerpc64le",
+    qemu: &["qemu-system-ppc64", "-M", "pseries", "-cpu", "power9", "-m", "1024"],
+    arguments: "console=hvc0",
+};
+const S390X: Kernel = Kernel {
+    architecture: "s390x",
+    suite: "bookworm",
+    package: "linux-image-s390x",
+    qemu: &["qemu-system-s390x", "-M", "s390-ccw-virtio", "-cpu", "max", "-m", "512"],
+    arguments: "console=ttysclp0",
+};
+const RISCV64: Kernel = Kernel {
+    architecture: "riscv64",
+    suite: "trixie",
+    package: "linux-image-riscv64",
+    qemu: &["qemu-system-riscv64", "-M", "virt", "-m", "512"],
+    arguments: "console=ttyS0",
+};
+const LOONG64: Kernel = Kernel {
+    architecture: "loong64",
+    suite: "sid",
+    package: "linux-image-loong64",
+    qemu: &["qemu-system-loongarch64", "-M", "virt", "-cpu", "la464", "-m", "1024"],
+    // The machine has no keyboard controller, and the kernel dies looking for it.
+    arguments: "console=ttyS0 initcall_blacklist=i8042_init",
+};
 
 /// As OCI writes it: `linux/amd64`, or `linux/arm/v7` where there is a variant.
 impl fmt::Display for Platform {

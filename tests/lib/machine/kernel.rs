@@ -1,12 +1,12 @@
 //! Debian's kernels, downloaded and kept in target/kernels or the folder `PAUSE_KERNELS` names.
 
-use super::Machine;
 use crate::debian::Archive;
 use crate::target;
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use xtask::platform::Kernel;
 
 /// Downloads what the package `$kernel` depends on that has the kernel itself, and leaves it in the current folder. Which
 /// package the kernel is in has changed: linux-image-VERSION, from Linux 7 on linux-binary-VERSION.
@@ -20,23 +20,23 @@ const DOWNLOAD: &str = r#"
 "#;
 
 /// The file qemu boots, downloaded if it is not there.
-pub fn of(machine: &Machine) -> PathBuf {
+pub fn of(kernel: &Kernel) -> PathBuf {
     // Two machines may want the same kernel.
     static DOWNLOADING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = DOWNLOADING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
 
     let cache = std::env::var_os("PAUSE_KERNELS").map_or_else(|| target().join("kernels"), PathBuf::from);
-    let path = cache.join(machine.architecture);
+    let path = cache.join(kernel.architecture);
     if path.is_file() {
         return path;
     }
     fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{cache:?}: {error}"));
     let folder = tempfile::tempdir_in(&cache).expect("a folder");
-    let archive = Archive { kind: "deb", suite: machine.suite, architecture: machine.architecture };
-    archive.run(folder.path(), &format!("kernel={}\n{DOWNLOAD}", machine.kernel));
+    let archive = Archive { kind: "deb", suite: kernel.suite, architecture: kernel.architecture };
+    archive.run(folder.path(), &format!("kernel={}\n{DOWNLOAD}", kernel.package));
     let downloaded = folder.path().join("kernel");
-    let kernel = fs::read(&downloaded).unwrap_or_else(|_| panic!("no kernel in what {} depends on", machine.kernel));
-    fs::write(&downloaded, unpacked(kernel)).expect("writable");
+    let packed = fs::read(&downloaded).unwrap_or_else(|_| panic!("no kernel in what {} depends on", kernel.package));
+    fs::write(&downloaded, unpacked(packed)).expect("writable");
     fs::rename(downloaded, &path).expect("the same file system");
     path
 }

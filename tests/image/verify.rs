@@ -165,9 +165,9 @@ fn what_was_made_to_do_harm_is_refused() {
     refused(&[&ours[..], &ours[..]].concat(), "something behind its end");
 
     let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
-    bomb.write_all(&vec![0; 8 << 20]).unwrap();
+    bomb.write_all(&vec![0; 9 << 20]).unwrap();
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes();
-    for (layer, complaint) in [(bomb.finish().unwrap(), "more than 1048576 bytes"), (b"no gzip".to_vec(), "its layer")]
+    for (layer, complaint) in [(bomb.finish().unwrap(), "more than 8388608 bytes"), (b"no gzip".to_vec(), "its layer")]
     {
         refused(&with_layer(&layer), complaint);
     }
@@ -177,11 +177,11 @@ fn what_was_made_to_do_harm_is_refused() {
 #[test]
 fn no_cut_and_no_damage_passes_or_panics() {
     let archive = archive(&image(&ours()[..1]));
-    for end in (0..archive.len()).step_by(7) {
+    for end in (0..archive.len()).step_by(17) {
         refused(&archive[..end], "");
     }
     let intact = files(&image(&ours()[..1]));
-    for at in (0..archive.len()).step_by(7) {
+    for at in (0..archive.len()).step_by(17) {
         let mut damaged = archive.clone();
         damaged[at] ^= 1 << (at % 8);
         if check(&*damaged, &RECORDED).is_ok() {

@@ -106,7 +106,7 @@ fn other(recorded: &Release, row: &Row) -> String {
 }
 
 /// Far more than anything in a pause image has, and more manifests than anybody has to be told of.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = 8 << 20;
 const LARGEST_ARCHIVE: u64 = 16 << 20;
 const MOST_FILES: usize = 1024;
 const MOST_MANIFESTS: usize = 64;
@@ -286,7 +286,8 @@ fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
     let bytes = read_at_most(LARGEST_ARCHIVE, archive)?;
     let mut files = BTreeMap::new();
     let mut end = 0;
-    for entry in tar::Archive::new(bytes.as_slice()).entries()? {
+    // Raw: without the extensions for long names, other sizes and holes, in which readers differ.
+    for entry in tar::Archive::new(bytes.as_slice()).entries()?.raw(true) {
         let entry = entry.context("it is no archive, or a damaged one")?;
         let name = String::from_utf8(entry.path_bytes().into_owned()).context("the name of an entry is not UTF-8")?;
         let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
@@ -295,7 +296,7 @@ fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
         match entry.header().entry_type() {
             EntryType::Directory => continue,
             EntryType::Regular => {}
-            other => bail!("{name:?} is neither a file nor a folder but {other:?}"),
+            other => bail!("{name} is neither a file nor a folder but {other:?}"),
         }
         ensure!(files.len() < MOST_FILES, "it has more than {MOST_FILES} files");
         let content = read_at_most(LARGEST, entry).with_context(|| name.clone())?;

@@ -196,6 +196,7 @@ mod natively {
             let mut outcomes = Vec::new();
             while outcomes.last().is_none_or(|(early, _)| *early == Early::Lost) {
                 outcomes.push(sigterm_after(outcomes.len(), as_pid_1));
+                assert!(outcomes.len() < 500, "SIGTERM is lost whenever it comes");
             }
             let (window, (_, system_calls)) = (outcomes.len() - 1, outcomes[outcomes.len() - 1]);
             // Once its handler is set, it stays: the next call is that for SIGCHLD.

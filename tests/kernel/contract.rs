@@ -9,6 +9,8 @@ contract! {
     any_other_argument_is_ignored
     a_megabyte_of_arguments_is_ignored
     no_arguments_at_all_are_fine
+    the_name_of_the_program_is_no_argument
+    before_linux_5_18_no_arguments_at_all_are_fine
     nothing_but_its_stack_can_be_written_and_that_not_executed
 
     // Signals.
@@ -36,7 +38,11 @@ contract! {
     a_failing_wait4_is_of_no_consequence
     a_failing_write_loses_the_message_and_nothing_else
     a_failing_poll_loses_the_message_and_nothing_else
-    a_denied_exit_keeps_it_running_in_vain
+    where_exit_is_denied_it_dies_at_once
+    an_interrupted_pause_sleeps_on
+    every_disposition_is_aligned_as_its_type_says
+    a_broken_stdout_ends_it_that_should_print_the_version
+    where_no_file_may_be_open_messages_are_lost_and_the_version_is_not
     a_broken_stderr_does_not_keep_it_from_starting
     a_full_stderr_does_not_keep_it_from_ending
     closed_streams_do_not_matter

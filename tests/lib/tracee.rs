@@ -93,12 +93,13 @@ impl Tracee {
     /// Lets it run until this system call begins, and returns its arguments.
     #[track_caller]
     pub fn to(&self, number: i64) -> [u64; 6] {
-        loop {
+        for _ in 0..100 {
             match self.to_system_call() {
                 SystemCall::Entry(other, arguments) if other == number => return arguments,
                 _ => {}
             }
         }
+        panic!("system call {number} is not among the next fifty");
     }
 
     /// At the beginning of a system call: has it not made, and end with an error.

@@ -1,10 +1,10 @@
 //! The checks, one function each, in the order of the contract.
 
-use crate::arch::{WAITING, Waiting, nr};
+use crate::arch::{StackAligned, WAITING, Waiting, nr};
 use crate::errors;
 use crate::failure::{Checked, eventually, fail, step};
 use crate::process::*;
-use crate::seccomp::Fault;
+use crate::seccomp::{Fault, HELD_UP};
 use crate::start::*;
 use crate::sys::{self, SIGCHLD, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM};
 use core::ffi::CStr;
@@ -86,6 +86,25 @@ fn a_megabyte_of_arguments_is_ignored() -> Checked {
 
 fn no_arguments_at_all_are_fine() -> Checked {
     first().arguments(&[null()]).asleep()?.ended_by(SIGTERM)?.exited(0, "", &[TERMINATED])
+}
+
+fn the_name_of_the_program_is_no_argument() -> Checked {
+    first().arguments(&[text(c"-v"), null()]).asleep()?.ended_by(SIGTERM)?.exited(0, "", &[TERMINATED])
+}
+
+/// Linux 5.18 and newer put an empty name there; before, the environment lay right behind the null at the end of no
+/// arguments. A tracer makes it so, of the number of arguments and the name.
+fn before_linux_5_18_no_arguments_at_all_are_fine() -> Checked {
+    let arguments = [text(c"/pause"), text(c"-v"), text(c"-v"), null()];
+    let pause = first().arguments(&arguments).traced().started()?;
+    let stack = pause.stack_of_stopped()?;
+    for place in 0..2 {
+        let address = stack + place * size_of::<usize>();
+        step("PTRACE_POKEDATA", sys::ptrace_with(sys::PTRACE_POKEDATA, pause.pid, address, 0))?;
+    }
+    step("PTRACE_DETACH", sys::ptrace(sys::PTRACE_DETACH, pause.pid))?;
+    pause.falls_asleep()?;
+    pause.ended_by(SIGTERM)?.exited(0, "", &[TERMINATED])
 }
 
 fn nothing_but_its_stack_can_be_written_and_that_not_executed() -> Checked {
@@ -277,12 +296,16 @@ fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call() -> Checked {
     Ok(())
 }
 
-fn a_denied_pause_ends_it_with_a_message_and_status_42() -> Checked {
-    // Its poll has one descriptor, its pause none.
-    let (call, argument) = match WAITING {
+/// Which call it sleeps in. Its poll has one descriptor, its pause none.
+fn pause_call() -> (usize, Option<(u32, u32)>) {
+    match WAITING {
         Waiting::PauseAndPoll { pause, .. } => (pause, None),
         Waiting::Ppoll { ppoll } => (ppoll, Some((1, 0))),
-    };
+    }
+}
+
+fn a_denied_pause_ends_it_with_a_message_and_status_42() -> Checked {
+    let (call, argument) = pause_call();
     for &error in errors::PAUSE {
         for start in both_ways() {
             let warning = start.warning();
@@ -338,20 +361,73 @@ fn a_failing_poll_loses_the_message_and_nothing_else() -> Checked {
     Ok(())
 }
 
-/// With nothing left that it could do, it neither sleeps again nor tells anything twice; SIGKILL ends it.
-fn a_denied_exit_keeps_it_running_in_vain() -> Checked {
+/// By the instruction that stands behind the call: with which signal depends on the architecture.
+fn where_exit_is_denied_it_dies_at_once() -> Checked {
+    let trapped = [sys::SIGILL, sys::SIGTRAP, sys::SIGSEGV];
+    let arguments = [text(c"/pause"), text(c"-v"), null()];
     for &error in errors::ANY {
         let fault = Fault { call: nr::EXIT, argument: None, error };
-        let asleep = first().fault(fault).asleep()?;
-        asleep.signal(SIGTERM)?;
-        let arguments = [text(c"/pause"), text(c"-v"), null()];
-        let version = first().arguments(&arguments).fault(fault).started()?;
-        for (pause, stdout, stderr) in [(asleep, "", TERMINATED), (version, VERSION, "")] {
-            pause.runs_on()?;
-            pause.ended_by(SIGKILL)?.was_killed(stdout, stderr)?;
+        let no_handler = Fault { call: nr::RT_SIGACTION, argument: Some((0, SIGCHLD)), error };
+        for start in both_ways() {
+            let warning = start.warning();
+            start.fault(fault).asleep()?.ended_by(SIGTERM)?.was_killed(&trapped, "", &[warning, TERMINATED])?;
+        }
+        for start in both_ways() {
+            let warning = start.warning();
+            start.fault(fault).fault(no_handler).started()?.ended()?.was_killed(&trapped, "", &[warning])?;
+        }
+        for start in both_ways() {
+            start.fault(fault).arguments(&arguments).started()?.ended()?.was_killed(&trapped, VERSION, &[])?;
         }
     }
     Ok(())
+}
+
+/// As under a tracer, on a kernel that does not restart the call, or after a checkpoint was restored.
+fn an_interrupted_pause_sleeps_on() -> Checked {
+    let (call, argument) = pause_call();
+    for start in both_ways() {
+        let warning = start.warning();
+        let pause = start.fault(Fault { call, argument, error: HELD_UP }).started()?;
+        for error in [Some(sys::EINTR), Some(sys::EINTR), Some(sys::EINTR), None] {
+            let (listener, call) = pause.held_up()?;
+            step("SECCOMP_IOCTL_NOTIF_SEND", listener.answer(&call, error))?;
+        }
+        pause.falls_asleep()?;
+        pause.ended_by(SIGTERM)?.exited(0, "", &[warning, TERMINATED])?;
+    }
+    Ok(())
+}
+
+fn every_disposition_is_aligned_as_its_type_says() -> Checked {
+    let pause = first().fault(Fault { call: nr::RT_SIGACTION, argument: None, error: HELD_UP }).started()?;
+    for signal in [SIGINT, SIGTERM, SIGCHLD] {
+        let (listener, call) = pause.held_up()?;
+        let [number, disposition, ..] = call.arguments;
+        if number != signal.into() || disposition % align_of::<StackAligned>() as u64 != 0 {
+            fail!("at {disposition:#x} for signal {number}");
+        }
+        step("SECCOMP_IOCTL_NOTIF_SEND", listener.answer(&call, None))?;
+    }
+    pause.falls_asleep()?;
+    pause.ended_by(SIGTERM)?.exited(0, "", &[TERMINATED])
+}
+
+fn a_broken_stdout_ends_it_that_should_print_the_version() -> Checked {
+    let arguments = [text(c"/pause"), text(c"-v"), null()];
+    let [first, another] = both_ways().map(|start| start.arguments(&arguments).stdout(Stream::Broken));
+    another.started()?.ended()?.was_killed(&[sys::SIGPIPE], "", &[])?;
+    // Of a signal without a handler the first process of a namespace does not die.
+    first.started()?.ended()?.exited(0, "", &[])
+}
+
+/// `poll` fails where even one descriptor is more than may be open; `write` does not.
+fn where_no_file_may_be_open_messages_are_lost_and_the_version_is_not() -> Checked {
+    for start in both_ways() {
+        start.without_open_files().asleep()?.ended_by(SIGTERM)?.exited(0, "", &[])?;
+    }
+    let arguments = [text(c"/pause"), text(c"-v"), null()];
+    first().arguments(&arguments).without_open_files().started()?.ended()?.exited(0, VERSION, &[])
 }
 
 fn a_broken_stderr_does_not_keep_it_from_starting() -> Checked {

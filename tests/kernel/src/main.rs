@@ -27,6 +27,7 @@ use sys::{Access, File};
 use text::Text;
 
 /// Called by the entry point in `arch`. Returns the status to exit with, should the machine not restart.
+#[inline(never)] // Whatever is inlined into the entry point may want it aligned, and `_start` falls through into it.
 unsafe fn main(_argc: isize, _argv: *const *const u8) -> i32 {
     sys::make_folder(c"/dev").ok();
     sys::make_folder(c"/proc").ok();

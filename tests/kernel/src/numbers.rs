@@ -21,12 +21,14 @@ pub const CLOSE: usize = [3, 6, 6, 6, 6, 57][COLUMN];
 pub const DUP3: usize = [292, 330, 358, 316, 326, 24][COLUMN];
 pub const EXECVE: usize = [59, 11, 11, 11, 11, 221][COLUMN];
 pub const FCNTL: usize = [72, 55, 55, 55, 55, 25][COLUMN];
+pub const IOCTL: usize = [16, 54, 54, 54, 54, 29][COLUMN];
 pub const KILL: usize = [62, 37, 37, 37, 37, 129][COLUMN];
 pub const MKDIRAT: usize = [258, 296, 323, 287, 289, 34][COLUMN];
 pub const MOUNT: usize = [165, 21, 21, 21, 21, 40][COLUMN];
 pub const NANOSLEEP: usize = [35, 162, 162, 162, 162, 101][COLUMN];
 pub const OPENAT: usize = [257, 295, 322, 286, 288, 56][COLUMN];
 pub const PIPE2: usize = [293, 331, 359, 317, 325, 59][COLUMN];
+pub const PRLIMIT64: usize = [302, 340, 369, 325, 334, 261][COLUMN];
 pub const PTRACE: usize = [101, 26, 26, 26, 26, 117][COLUMN];
 pub const READ: usize = [0, 3, 3, 3, 3, 63][COLUMN];
 pub const REBOOT: usize = [169, 88, 88, 88, 88, 142][COLUMN];
@@ -34,6 +36,9 @@ pub const SECCOMP: usize = [317, 354, 383, 358, 348, 277][COLUMN];
 pub const SETHOSTNAME: usize = [170, 74, 74, 74, 74, 161][COLUMN];
 pub const SETNS: usize = [308, 346, 375, 350, 339, 268][COLUMN];
 pub const UNAME: usize = [63, 122, 122, 122, 122, 160][COLUMN];
+// Of the newer calls, which have the same number everywhere.
+pub const PIDFD_OPEN: usize = 434;
+pub const PIDFD_GETFD: usize = 438;
 
 /// Where clone(2) takes its flags: s390x has the stack first (its CONFIG_CLONE_BACKWARDS2).
 pub const CLONE_TAKES_STACK_FIRST: bool = cfg!(target_arch = "s390x");

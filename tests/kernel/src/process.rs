@@ -1,8 +1,8 @@
 //! Looks at a running pause through /proc, joins it, and sees how it ends.
 
 use crate::failure::{Checked, eventually, fail, step};
-use crate::start::Gate;
-use crate::sys::{self, Access, File};
+use crate::start::{Gate, LISTENER};
+use crate::sys::{self, Access, File, HeldUp};
 use crate::text::{Text, path};
 use core::ffi::CStr;
 
@@ -38,15 +38,30 @@ impl Pause {
         Status::of(self.pid).state()
     }
 
-    /// Waits until it is seen to run, and not to end, for longer than anything it has to do takes.
-    pub fn runs_on(&self) -> Checked {
-        // Ticks of a hundredth of a second, the field utime in proc_pid_stat(5).
-        let ticks = || {
-            let stat = content(path(format_args!("/proc/{}/stat", self.pid)));
-            let (_, fields) = stat.as_str().rsplit_once(')')?;
-            fields.split_ascii_whitespace().nth(11)?.parse::<u64>().ok()
-        };
-        eventually("pause to run on", || ticks() >= Some(5))
+    /// Waits for its next call that is held up.
+    pub fn held_up(&self) -> Checked<(File, HeldUp)> {
+        let mut listener = Err(0);
+        eventually("a call of it to be held up", || {
+            listener = sys::file_of(self.pid, LISTENER);
+            listener.as_ref().is_ok_and(File::is_readable)
+        })?;
+        let listener = step("pidfd_getfd", listener)?;
+        let call = step("SECCOMP_IOCTL_NOTIF_RECV", listener.receive())?;
+        Ok((listener, call))
+    }
+
+    /// Where its stack begins, for one that is stopped before its first instruction: the last but one word of
+    /// /proc/PID/syscall (proc_pid_syscall(5)).
+    pub fn stack_of_stopped(&self) -> Checked<usize> {
+        eventually("it to stop", || {
+            sys::wait(self.pid, sys::WNOHANG | sys::WALL).is_ok_and(|(pid, _)| pid == self.pid)
+        })?;
+        let words = content(path(format_args!("/proc/{}/syscall", self.pid)));
+        let word = words.as_str().split_ascii_whitespace().rev().nth(1).and_then(|word| word.strip_prefix("0x"));
+        match word.map(|word| usize::from_str_radix(word, 16)) {
+            Some(Ok(address)) => Ok(address),
+            _ => fail!("no stack pointer in {:?}", words.as_str()),
+        }
     }
 
     /// How often it has been switched to and away from, for whatever reason.
@@ -210,6 +225,10 @@ pub fn write(path: &CStr, text: &[u8]) -> Checked {
     step("write", file.write(text)).map(drop)
 }
 
+fn both(texts: &[&str]) -> Text<200> {
+    Text::of(format_args!("{}{}", texts.first().unwrap_or(&""), texts.get(1).unwrap_or(&"")))
+}
+
 /// How pause ended and what it printed.
 pub struct Ended {
     status: u32,
@@ -220,8 +239,7 @@ pub struct Ended {
 impl Ended {
     /// Holds it to how it exited and everything it printed.
     pub fn exited(&self, code: u32, stdout: &str, stderr: &[&str]) -> Checked {
-        let expected =
-            Text::<200>::of(format_args!("{}{}", stderr.first().unwrap_or(&""), stderr.get(1).unwrap_or(&"")));
+        let expected = both(stderr);
         let Self { status, stdout: out, stderr: err } = self;
         if (*status, out.bytes(), err.bytes()) != (code << 8, stdout.as_bytes(), expected.bytes()) {
             fail!(
@@ -242,10 +260,13 @@ impl Ended {
         Ok(())
     }
 
-    /// Holds it to having been ended by SIGKILL, and everything it printed before.
-    pub fn was_killed(&self, stdout: &str, stderr: &str) -> Checked {
+    /// Holds it to having been ended by one of these signals, and everything it printed before.
+    pub fn was_killed(&self, signals: &[u32], stdout: &str, stderr: &[&str]) -> Checked {
+        let expected = both(stderr);
         let Self { status, stdout: out, stderr: err } = self;
-        if (*status, out.as_str(), err.as_str()) != (sys::SIGKILL, stdout, stderr) {
+        // Whether a core was dumped does not matter.
+        let is_expected = signals.contains(&(status & !0x80));
+        if !is_expected || (out.as_str(), err.as_str()) != (stdout, expected.as_str()) {
             fail!("wait status {status:#x}, stdout {:?}, stderr {:?}", out.as_str(), err.as_str());
         }
         Ok(())

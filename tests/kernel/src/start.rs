@@ -5,6 +5,9 @@ use crate::process::Pause;
 use crate::seccomp::{self, Fault};
 use crate::sys::{self, File};
 
+/// Where pause has the file from which its calls that are held up are received; nothing else is ever there.
+pub const LISTENER: usize = 100;
+
 /// What a standard stream of pause is.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Stream {
@@ -21,7 +24,9 @@ pub enum Stream {
 pub struct Start<'a> {
     namespaces: usize,
     arguments: &'a [*const u8],
-    fault: Option<Fault>,
+    faults: [Option<Fault>; 2],
+    is_traced: bool,
+    may_open_files: bool,
     stdout: Stream,
     stderr: Stream,
     inheritance: Option<(u32, &'a Gate)>,
@@ -39,7 +44,9 @@ pub fn another<'a>() -> Start<'a> {
     Start {
         namespaces: 0,
         arguments: NAME_ONLY,
-        fault: None,
+        faults: [None; 2],
+        is_traced: false,
+        may_open_files: true,
         stdout: Stream::Kept,
         stderr: Stream::Kept,
         inheritance: None,
@@ -57,9 +64,18 @@ impl<'a> Start<'a> {
         Self { arguments, ..self }
     }
 
-    /// A system call that fails.
+    /// A system call that fails; two of them may.
     pub fn fault(self, fault: Fault) -> Self {
-        Self { fault: Some(fault), ..self }
+        Self { faults: [Some(fault), self.faults[0]], ..self }
+    }
+
+    /// Stopped when it has become pause, before its first instruction.
+    pub fn traced(self) -> Self {
+        Self { is_traced: true, ..self }
+    }
+
+    pub fn without_open_files(self) -> Self {
+        Self { may_open_files: false, ..self }
     }
 
     pub fn stdout(self, stdout: Stream) -> Self {
@@ -89,7 +105,7 @@ impl<'a> Start<'a> {
 
     /// Starts it.
     pub fn started(self) -> Checked<Pause> {
-        if self.fault.is_some() {
+        if self.faults[0].is_some() {
             step("this kernel has no seccomp filters to inject a fault with", seccomp::is_there())?;
         }
         let (stdout, stdout_of_pause) = stream(self.stdout)?;
@@ -116,8 +132,18 @@ impl<'a> Start<'a> {
                 None => sys::close(descriptor),
             }
         }
-        if self.fault.is_some_and(|fault| seccomp::inject(fault).is_err()) {
-            sys::exit(126);
+        if !self.may_open_files && sys::allow_no_open_files().is_err()
+            || self.is_traced && sys::ptrace(sys::PTRACE_TRACEME, 0).is_err()
+        {
+            sys::exit(125);
+        }
+        for fault in self.faults.into_iter().flatten() {
+            match seccomp::inject(fault) {
+                // Kept open by execve(2), so that it can be fetched.
+                Ok(Some(listener)) => drop(listener.become_stream(LISTENER)),
+                Ok(None) => {}
+                Err(_) => sys::exit(126),
+            }
         }
         sys::execve(c"/pause", self.arguments);
         sys::exit(127)

@@ -1,6 +1,6 @@
 //! The system calls of the test, typed. A negative number is an error, as the kernel returns it.
 
-use crate::arch::{nr, syscall1, syscall4};
+use crate::arch::{WAITING, Waiting, nr, syscall1, syscall4};
 use crate::numbers::{self, syscall5};
 use crate::seccomp::Instruction;
 use core::ffi::CStr;
@@ -18,11 +18,16 @@ unsafe fn syscall3(n: usize, a1: usize, a2: usize, a3: usize) -> usize {
 pub struct File(usize);
 
 /// Error numbers (the kernel's include/uapi/asm-generic/errno-base.h).
+pub const EINTR: u32 = 4;
 pub const EAGAIN: u32 = 11;
 
 /// Signal numbers, the same on every architecture (signal(7)).
 pub const SIGINT: u32 = 2;
+pub const SIGILL: u32 = 4;
+pub const SIGTRAP: u32 = 5;
 pub const SIGKILL: u32 = 9;
+pub const SIGSEGV: u32 = 11;
+pub const SIGPIPE: u32 = 13;
 pub const SIGTERM: u32 = 15;
 pub const SIGCHLD: u32 = 17;
 pub const SIGCONT: u32 = 18;
@@ -36,6 +41,8 @@ pub const NEW_PID: usize = 0x2000_0000;
 pub const NEW_NET: usize = 0x4000_0000;
 
 /// ptrace(2) requests (the kernel's include/uapi/linux/ptrace.h).
+pub const PTRACE_TRACEME: usize = 0;
+pub const PTRACE_POKEDATA: usize = 5;
 pub const PTRACE_DETACH: usize = 17;
 pub const PTRACE_SEIZE: usize = 0x4206;
 pub const PTRACE_INTERRUPT: usize = 0x4207;
@@ -99,11 +106,33 @@ pub fn kill(pid: u32, signal: u32) -> Result<(), isize> {
 }
 
 pub fn ptrace(request: usize, pid: u32) -> Result<(), isize> {
-    // SAFETY: the requests of this file touch no memory.
-    checked(unsafe { syscall4(numbers::PTRACE, request, pid as usize, 0, 0) }).map(drop)
+    ptrace_with(request, pid, 0, 0)
 }
 
-pub fn seccomp(filter: &[Instruction]) -> Result<(), isize> {
+/// ptrace(2) for a request that takes an address in the traced process and a word.
+pub fn ptrace_with(request: usize, pid: u32, address: usize, data: usize) -> Result<(), isize> {
+    // SAFETY: the requests of this file touch no memory of this process.
+    checked(unsafe { syscall4(numbers::PTRACE, request, pid as usize, address, data) }).map(drop)
+}
+
+/// Sets the limit of open files to none.
+pub fn allow_no_open_files() -> Result<(), isize> {
+    const RLIMIT_NOFILE: usize = 7;
+    let (this_process, none) = (0, [0u64; 2]); // struct rlimit64
+    // SAFETY: the kernel reads one `struct rlimit64`.
+    checked(unsafe { syscall4(numbers::PRLIMIT64, this_process, RLIMIT_NOFILE, &raw const none as usize, 0) }).map(drop)
+}
+
+/// A copy of another process's file, by its number there.
+pub fn file_of(pid: u32, descriptor: usize) -> Result<File, isize> {
+    // SAFETY: touches no memory.
+    let process = checked(unsafe { syscall3(numbers::PIDFD_OPEN, pid as usize, 0, 0) }).map(File)?;
+    // SAFETY: touches no memory.
+    checked(unsafe { syscall3(numbers::PIDFD_GETFD, process.0, descriptor, 0) }).map(File)
+}
+
+/// With `listens`, a file from which the calls can be received that the filter holds up.
+pub fn seccomp(filter: &[Instruction], listens: bool) -> Result<Option<File>, isize> {
     /// `struct sock_fprog` (the kernel's include/uapi/linux/filter.h).
     #[repr(C)]
     struct Program {
@@ -111,10 +140,39 @@ pub fn seccomp(filter: &[Instruction]) -> Result<(), isize> {
         instructions: *const Instruction,
     }
     const SET_MODE_FILTER: usize = 1;
+    const NEW_LISTENER: usize = 8;
     let program = Program { length: filter.len() as u16, instructions: filter.as_ptr() };
+    let flags = if listens { NEW_LISTENER } else { 0 };
     // SAFETY: the kernel reads one `struct sock_fprog` and as many instructions as it says.
-    checked(unsafe { syscall3(numbers::SECCOMP, SET_MODE_FILTER, 0, &raw const program as usize) }).map(drop)
+    let file = checked(unsafe { syscall3(numbers::SECCOMP, SET_MODE_FILTER, flags, &raw const program as usize) })?;
+    Ok(listens.then_some(File(file)))
 }
+
+/// A call that is held up: `struct seccomp_notif` (the kernel's include/uapi/linux/seccomp.h).
+#[derive(Default)]
+#[repr(C)]
+pub struct HeldUp {
+    id: u64,
+    pid: u32,
+    flags: u32,
+    number: u32,
+    architecture: u32,
+    instruction: u64,
+    pub arguments: [u64; 6],
+}
+
+/// `struct seccomp_notif_resp`.
+#[repr(C)]
+struct Answer {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+// SECCOMP_IOCTL_NOTIF_RECV and SECCOMP_IOCTL_NOTIF_SEND: `_IOWR` of '!', a number, and the size.
+const RECEIVE: usize = 0xc000_2100 | size_of::<HeldUp>() << 16;
+const SEND: usize = 0xc000_2101 | size_of::<Answer>() << 16;
 
 /// Whether the kernel has seccomp filters, and the action one may take.
 pub fn seccomp_takes(action: u32) -> Result<(), isize> {
@@ -167,6 +225,44 @@ impl File {
     pub fn write(&self, bytes: &[u8]) -> Result<usize, isize> {
         // SAFETY: the kernel reads within the slice.
         checked(unsafe { syscall3(nr::WRITE, self.0, bytes.as_ptr() as usize, bytes.len()) })
+    }
+
+    pub fn is_readable(&self) -> bool {
+        /// `struct pollfd` (the kernel's include/uapi/asm-generic/poll.h).
+        #[repr(C)]
+        struct PollFd {
+            file: u32,
+            events: i16,
+            found: i16,
+        }
+        const POLLIN: i16 = 1;
+        let mut poll = PollFd { file: self.0 as u32, events: POLLIN, found: 0 };
+        let (polls, no_time) = (&raw mut poll as usize, [0usize; 2]);
+        // SAFETY: the kernel reads and writes one `struct pollfd` and only reads the `struct timespec`.
+        unsafe {
+            match WAITING {
+                Waiting::PauseAndPoll { poll, .. } => syscall3(poll, polls, 1, 0),
+                Waiting::Ppoll { ppoll } => syscall4(ppoll, polls, 1, &raw const no_time as usize, 0),
+            }
+        };
+        poll.found & POLLIN != 0
+    }
+
+    /// For what a filter holds calls up with: waits for the next one.
+    pub fn receive(&self) -> Result<HeldUp, isize> {
+        let mut call = HeldUp::default();
+        // SAFETY: the kernel writes one `struct seccomp_notif`.
+        checked(unsafe { syscall3(numbers::IOCTL, self.0, RECEIVE, &raw mut call as usize) })?;
+        Ok(call)
+    }
+
+    /// Has the call fail, or be made after all.
+    pub fn answer(&self, call: &HeldUp, error: Option<u32>) -> Result<(), isize> {
+        const CONTINUE: u32 = 1;
+        let flags = if error.is_none() { CONTINUE } else { 0 };
+        let answer = Answer { id: call.id, value: 0, error: -(error.unwrap_or(0) as i32), flags };
+        // SAFETY: the kernel reads one `struct seccomp_notif_resp`.
+        checked(unsafe { syscall3(numbers::IOCTL, self.0, SEND, &raw const answer as usize) }).map(drop)
     }
 
     pub fn set_nonblocking(&self, nonblocking: bool) -> Result<(), isize> {

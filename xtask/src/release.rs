@@ -105,12 +105,15 @@ impl Release {
         self.images.iter().find(|row| row.platform == platform.to_string())
     }
 
-    /// Fails if the program's sources are not those of the recorded commit.
-    pub fn check_sources(&self) -> Result<()> {
+    /// Fails if the program's sources are not those of the recorded commit; says what is known of them.
+    pub fn check_sources(&self) -> Result<String> {
         let commit = self.commit.as_deref().context("the program's sources were not committed when it was recorded")?;
+        if !build::root()?.join(".git").exists() {
+            return Ok(format!("Without git nobody has looked whether the program's sources are those of {commit}."));
+        }
         let status = git(["diff", "--quiet", commit, "--"]).args(SOURCES).status().context("cannot run git")?;
         match status.code() {
-            Some(0) => Ok(()),
+            Some(0) => Ok(format!("The program's sources are those of {commit}.")),
             Some(1) => bail!("the program's sources were changed since {commit}: record what they give now"),
             _ => bail!("git cannot compare the program's sources with {commit}: is it a clone with its history?"),
         }

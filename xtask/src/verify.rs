@@ -54,8 +54,8 @@ impl Verify {
         }
         let name = name.display().to_string();
         let Some(path) = &self.image else {
-            recorded.check_sources()?;
-            return rebuild(&recorded, &name, &self.selection);
+            let sources = recorded.check_sources()?;
+            return rebuild(&recorded, &name, &self.selection, &sources);
         };
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         match check(file, &recorded) {
@@ -73,7 +73,7 @@ fn written(recorded: &Release) -> Result<Release> {
     recorded.of(&built)
 }
 
-fn rebuild(recorded: &Release, name: &str, selection: &Selection) -> Result<()> {
+fn rebuild(recorded: &Release, name: &str, selection: &Selection, sources: &str) -> Result<()> {
     let platforms = selection.platforms();
     let (programs, image) = build_image(&platforms, &times()?)?;
     let mut table = Table::new();
@@ -90,7 +90,7 @@ fn rebuild(recorded: &Release, name: &str, selection: &Selection) -> Result<()> 
     }
     ensure!(differences.is_empty(), "what this source gives is not what {name} records:{}", differences.concat());
     let status = recorded.status(image.platforms.iter().map(|part| part.manifest.digest().clone()));
-    output::print(&format!("{table}\n\nAs {name} records. {status}\n"))
+    output::print(&format!("{table}\n\nAs {name} records. {sources}\n{status}\n"))
 }
 
 /// What is recorded instead of this.

@@ -22,11 +22,16 @@ fn a_recorded_image_passes_whatever_its_names_and_its_compiler_is_named() {
         for platform in &PLATFORMS[platforms] {
             assert!(found.contains(&format!("| {platform} ")), "{found}");
         }
-        assert!(
-            found.contains("| a compiler |") && found.contains("a.example/pause:1\nb.example/pause:2\n"),
-            "{found}"
-        );
+        for said in ["| a compiler |", "a.example/pause:1\nb.example/pause:2\n", "Released as pause 1.0.0."] {
+            assert!(found.contains(said), "{found}");
+        }
     }
+}
+
+#[test]
+fn of_what_is_built_between_releases_it_is_told() {
+    let found = check(&*archive(&image(&ours())), &recorded(false)).expect("it is recorded");
+    assert!(found.ends_with("Not a release: built between releases, towards pause 1.0.0.\n"), "{found}");
 }
 
 /// As skopeo and `tar` write it: another order, a folder of its own, one name or none, no `mediaType`.
@@ -202,7 +207,9 @@ fn ours() -> [Part; 3] {
     [(&PLATFORMS[0], b"\x7fELF ours"), (&PLATFORMS[1], b"\x7fELF ours too"), (&PLATFORMS[2], b"\x7fELF ours as well")]
 }
 
-static RECORDED: LazyLock<Release> = LazyLock::new(|| {
+static RECORDED: LazyLock<Release> = LazyLock::new(|| recorded(true));
+
+fn recorded(released: bool) -> Release {
     let image = image(&ours());
     let program = |(platform, bytes): Part| {
         let (path, compiler, crates) = (PathBuf::new(), "a compiler".into(), Vec::new());
@@ -211,12 +218,12 @@ static RECORDED: LazyLock<Release> = LazyLock::new(|| {
     Release {
         version: "1.0.0".into(),
         date: "2026-01-01".parse().unwrap(),
-        released: true,
+        released,
         commit: None,
         index: Content::of(&image.index),
         images: release::rows(&ours().map(program), &image),
     }
-});
+}
 
 fn image(programs: &[Part]) -> Image {
     of_day("2026-01-01", programs)

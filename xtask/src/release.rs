@@ -187,7 +187,9 @@ fn last_change() -> Result<Option<String>> {
 
 fn git<const N: usize>(arguments: [&str; N]) -> Command {
     let mut git = Command::new("git");
-    git.args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/..")]).args(arguments);
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    // A checkout may belong to another user than the one who builds it, and here its code is run anyway.
+    git.args(["-c", "safe.directory=*", "-C", root]).args(arguments);
     git
 }
 

@@ -1,15 +1,16 @@
 //! Engines build the image from the Containerfile, and load the one the tool builds: either way the same file, mode,
 //! owner and configuration.
 
+use oci_spec::image::{Arch, ImageConfiguration, Os};
 use pause_tests::ROOT;
 use pause_tests::sandbox::Sandbox;
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::Command;
+use tar::{EntryType, Header};
 
 #[test]
 #[ignore = "needs root and buildah: cargo test --test engines containerfile:: -- --ignored"]
@@ -77,33 +78,11 @@ fn path(path: &Path) -> &str {
 /// environment, which a program that starts no other never reads.
 #[derive(Debug, PartialEq)]
 struct Image {
-    os: String,
-    architecture: String,
-    user: String,
-    entrypoint: Vec<String>,
-    command: Option<Vec<String>>,
-    files: Vec<Entry>,
-}
-
-#[derive(Debug, PartialEq)]
-struct Entry {
-    path: String,
-    kind: tar::EntryType,
-    mode: u32,
-    owner: u64,
-    group: u64,
-    bytes: Bytes,
-}
-
-#[derive(PartialEq)]
-struct Bytes(Vec<u8>);
-
-/// Short enough to be compared by eye.
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} with SHA-256 ", self.0.len())?;
-        Sha256::digest(&self.0).iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+    platform: (Os, Arch),
+    user: Option<String>,
+    command: [Option<Vec<String>>; 2],
+    /// Path, kind, mode, owner, group and digest.
+    files: Vec<(String, EntryType, u32, u64, u64, String)>,
 }
 
 impl Image {
@@ -111,62 +90,44 @@ impl Image {
     fn read(archive: &Path) -> Self {
         let open = File::open(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display()));
         let members: HashMap<String, Vec<u8>> =
-            entries(open).into_iter().map(|entry| (entry.path, entry.bytes.0)).collect();
-        let member = |name: &str| {
-            members.get(name).unwrap_or_else(|| panic!("no {name} in {}: {:?}", archive.display(), members.keys()))
-        };
-
-        let manifest: Vec<Manifest> = serde_json::from_slice(member("manifest.json")).expect("a manifest.json");
-        let [manifest] = &manifest[..] else { panic!("not one image in {}: {manifest:?}", archive.display()) };
-        let Config { os, architecture, config } =
-            serde_json::from_slice(member(&manifest.config)).expect("an image configuration");
-        let files = manifest.layers.iter().flat_map(|layer| match &member(layer)[..] {
+            entries(open).into_iter().map(|(header, bytes)| (path_in(&header), bytes)).collect();
+        let manifest: Value = serde_json::from_slice(&members["manifest.json"]).expect("a manifest.json");
+        assert_eq!(manifest.as_array().map(Vec::len), Some(1), "one image in {}: {manifest}", archive.display());
+        let member = |name: &Value| &members[name.as_str().expect("a name")];
+        let config: ImageConfiguration = serde_json::from_slice(member(&manifest[0]["Config"])).expect("a config");
+        let run = config.config().as_ref().expect("what is run");
+        let layers = manifest[0]["Layers"].as_array().expect("layers").iter().map(member);
+        let files = layers.flat_map(|layer| match &layer[..] {
             gzip @ [0x1f, 0x8b, ..] => entries(flate2::read::GzDecoder::new(gzip)),
             tar => entries(tar),
         });
-        let Run { user, entrypoint, cmd } = config;
-        Self { os, architecture, user, entrypoint, command: cmd, files: files.collect() }
+        let file = |(header, bytes): (Header, Vec<u8>)| {
+            // Engines put the file type beside the mode.
+            let mode = header.mode().expect("a mode") & 0o7777;
+            let (owner, group) = (header.uid().expect("an owner"), header.gid().expect("a group"));
+            let digest = xtask::oci::sha256(&bytes).expect("a digest").to_string();
+            (path_in(&header), header.entry_type(), mode, owner, group, digest)
+        };
+        Self {
+            platform: (config.os().clone(), config.architecture().clone()),
+            user: run.user().clone(),
+            command: [run.entrypoint().clone(), run.cmd().clone()],
+            files: files.map(file).collect(),
+        }
     }
 }
 
-fn entries(tar: impl Read) -> Vec<Entry> {
+fn entries(tar: impl Read) -> Vec<(Header, Vec<u8>)> {
     let mut archive = tar::Archive::new(tar);
     let entries = archive.entries().expect("a tar").map(|entry| {
         let mut entry = entry.expect("an entry");
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).expect("readable");
-        let header = entry.header();
-        Entry {
-            path: entry.path().expect("a path").display().to_string(),
-            kind: header.entry_type(),
-            // Engines put the file type beside it.
-            mode: header.mode().expect("a mode") & 0o7777,
-            owner: header.uid().expect("an owner"),
-            group: header.gid().expect("a group"),
-            bytes: Bytes(bytes),
-        }
+        (entry.header().clone(), bytes)
     });
     entries.collect()
 }
 
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Manifest {
-    config: String,
-    layers: Vec<String>,
-}
-
-#[derive(serde::Deserialize)]
-struct Config {
-    os: String,
-    architecture: String,
-    config: Run,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Run {
-    user: String,
-    entrypoint: Vec<String>,
-    cmd: Option<Vec<String>>,
+fn path_in(header: &Header) -> String {
+    header.path().expect("a path").display().to_string()
 }

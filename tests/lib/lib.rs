@@ -12,6 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use xtask::build::{self, Program};
 use xtask::platform::{PLATFORMS, Platform};
@@ -46,7 +47,16 @@ pub const ERROR: &str = "Error: infinite loop terminated\n";
 pub const TEXTS: [&str; 5] = [VERSION, WARNING, INTERRUPT, TERMINATED, ERROR];
 
 /// How long anything may take that should be immediate. It only bounds how long a failure takes to be seen.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long once something has been waited for in vain: what hangs will do so in test after test.
+const LESS_PATIENCE: Duration = Duration::from_secs(5);
+
+static WAITED_IN_VAIN: AtomicBool = AtomicBool::new(false);
+
+fn patience() -> Duration {
+    if WAITED_IN_VAIN.load(Ordering::Relaxed) { LESS_PATIENCE } else { PATIENCE }
+}
 
 /// The platform under test: the one `PAUSE_PLATFORM` names, such as linux/arm64, else this machine's.
 pub fn platform() -> &'static Platform {
@@ -143,17 +153,16 @@ fn spawn(command: &mut Command) -> Child {
 
 /// Waits for a command that ends by itself.
 pub fn end(command: &Command, mut child: Child) -> Ended {
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("waitable") {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill().ok();
-            panic!("{command:?} has not ended after {PATIENCE:?}");
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    };
+    let mut status = None;
+    let ended = waited(patience(), || {
+        status = child.try_wait().expect("waitable");
+        status.is_some()
+    });
+    if !ended {
+        child.kill().ok();
+        panic!("{command:?} has not ended in time");
+    }
+    let status = status.expect("waited for");
     Ended { command: format!("{command:?}"), status, stdout: rest(child.stdout), stderr: rest(child.stderr) }
 }
 
@@ -245,16 +254,12 @@ impl Pause {
     /// Waits until `condition` holds, and fails if it does not in time or if pause ends meanwhile.
     #[track_caller]
     pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition(self) {
-            let child = self.child.as_mut().expect("not ended");
-            if child.try_wait().expect("waitable").is_some() {
-                let ended = end(&self.command, self.child.take().expect("not ended"));
-                panic!("waiting for {what}, but it ended\n{ended}{}", namespaces_hint(&ended.stderr));
-            }
-            assert!(Instant::now() < deadline, "{:?}: waited {PATIENCE:?} in vain for {what}", self.command);
-            std::thread::sleep(Duration::from_millis(1));
+        let ended = waited(patience(), || condition(self) || self.has_ended());
+        if self.has_ended() {
+            let ended = end(&self.command, self.child.take().expect("not ended"));
+            panic!("waiting for {what}, but it ended\n{ended}{}", namespaces_hint(&ended.stderr));
         }
+        assert!(ended, "{:?}: waited in vain for {what}", self.command);
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -358,17 +363,26 @@ pub fn state(pid: Pid) -> Option<ProcState> {
 /// Waits until `condition` holds, and fails if it does not in time.
 #[track_caller]
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
-    within(PATIENCE, what, condition);
+    within(patience(), what, condition);
 }
 
 /// The same for what may take longer than what should be immediate.
 #[track_caller]
-pub fn within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub fn within(patience: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(waited(patience, condition), "waited {patience:?} in vain for {what}");
+}
+
+/// Whether `condition` comes to hold in time.
+fn waited(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
+        if Instant::now() > deadline {
+            WAITED_IN_VAIN.store(true, Ordering::Relaxed);
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
+    true
 }
 
 /// Which setting keeps `unshare` from making user namespaces, if that is what it complained of.

@@ -236,6 +236,9 @@ fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
     let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION")).to_owned();
     let archive = image.archive(std::slice::from_ref(&own)).unwrap();
     assert!(fs::read(output.path("pause.tar")).unwrap() == archive, "another image");
+    let sbom: Value = serde_json::from_slice(&fs::read(output.path("pause.cdx.json")).unwrap()).unwrap();
+    let hash = sbom["metadata"]["component"]["hashes"][0]["content"].as_str();
+    assert_eq!(hash, Some(image.index.digest().digest()), "a bill of materials of another image");
     let part = &image.platforms[0];
     let row = [part.layer.size().to_string(), part.manifest.size().to_string(), part.manifest.digest().to_string()];
     let has_row = done.stdout.lines().any(|line| row.iter().all(|cell| line.contains(cell)));

@@ -5,6 +5,8 @@ use crate::node::pod::Pod;
 use crate::node::{Containerd, Kind, Node, PAUSE, SERVE, Traces};
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile};
+use pause_tests::clients;
+use pause_tests::debian::Suite;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -77,6 +79,30 @@ fn held(kind: Kind, promises: &[fn(&Node)]) {
     }
 }
 
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn runs_the_image_out_of_erofs() {
+    let node = Node::new(Kind { containerd: Containerd::V2Erofs, runtime: "runc" });
+    let pod = node.run(|_| {});
+    pod.runs_the_shipped_file();
+    assert!(node.sandbox.run(&["cat", "/proc/mounts"]).contains(" erofs "), "the image is unpacked elsewhere");
+    let command = ["snapshotter = 'erofs'", "RunPodSandbox"].map(str::to_owned);
+    clients::record("containerd with EROFS", Suite::Sid, &node.containerd_version(), &command, "the program runs");
+}
+
+/// As deploy/containerd.md has it: what is imported under its name is to be tagged with its digest too.
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn finds_the_image_by_name_and_digest() {
+    for containerd in [Containerd::V1, Containerd::V2] {
+        let (node, digest) = Node::with_digest(Kind { containerd, runtime: "runc" });
+        let (name, _) = PAUSE.rsplit_once(':').expect("a tag");
+        let tag = ["ctr", "--namespace", "k8s.io", "images", "tag", PAUSE, &format!("{name}@{digest}")];
+        node.sandbox.run(&tag);
+        node.run(|_| {}).runs_the_shipped_file();
+    }
+}
+
 fn runs_the_image_imported_from_its_archive(node: &Node) {
     let version = node.containerd_version();
     let expected = if node.kind.containerd == Containerd::V1 { "1." } else { "2." };
@@ -102,7 +128,7 @@ fn runs_the_image_pulled_from_a_registry() {
 
 /// Pinned, the kubelet does not remove an image to save space. containerd 1.6.20 pins none.
 fn is_pinned_if_the_node_pins(node: &Node, name: &str) -> bool {
-    node.image(name).expect("the image is there").pinned == (node.kind.containerd == Containerd::V2)
+    node.image(name).expect("the image is there").pinned == (node.kind.containerd != Containerd::V1)
 }
 
 fn stops_and_is_removed_without_a_trace(node: &Node) {

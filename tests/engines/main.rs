@@ -1,5 +1,6 @@
 //! The image in what runs or carries it, each in a sandbox of its own.
 
+mod clients;
 mod containerfile;
 mod deploy;
 mod docker;

@@ -7,6 +7,7 @@ use oci_spec::runtime::{
     LinuxBuilder, LinuxNamespaceType, LinuxSeccomp, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
     get_default_mounts, get_default_namespaces,
 };
+use pause_tests::debian::Suite;
 use pause_tests::sandbox::Sandbox;
 use pause_tests::{ERROR, Ended, TERMINATED, WARNING, eventually};
 use procfs::FromRead;
@@ -86,7 +87,7 @@ fn every_way(test: impl Fn(&Node, Way)) {
     for is_newer in [false, true] {
         let node = Node::new();
         if is_newer {
-            pause_tests::newer::lay_over(&node.sandbox);
+            node.sandbox.lay_over(Suite::Sid);
         }
         for runtime in ["crun", "runc"] {
             println!("{}", node.sandbox.run(&[runtime, "--version"]));

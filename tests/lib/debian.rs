@@ -5,6 +5,7 @@ use crate::target;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// Has apt work on the current folder alone and for one architecture, so that it needs no root and dpkg need not know
 /// of the architecture.
@@ -56,6 +57,70 @@ impl Archive {
             assert!(attempt < ATTEMPTS, "failed {ATTEMPTS} times: {script}\n{}\n{said}", output.status);
         }
         unreachable!("the last attempt has returned or failed")
+    }
+}
+
+/// Whose packages a test uses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Suite {
+    /// The system's own.
+    Bookworm,
+    Trixie,
+    Sid,
+}
+
+impl Suite {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Sid => "sid",
+        }
+    }
+
+    /// The packages the tests use of a suite that is not the system's own.
+    fn packages(self) -> &'static str {
+        match self {
+            Self::Bookworm => "",
+            Self::Trixie => "erofs-utils",
+            Self::Sid => {
+                "apptainer buildah busybox-static charliecloud containerd crane crun docker-buildx docker-cli docker.io \
+                 erofs-utils golang-github-opencontainers-image-spec-dev libarchive-tools node-tar node-tar-stream \
+                 nodejs oras podman python3-jsonschema python3-rfc3339-validator runc skopeo soci-snapshotter squashfs-tools squashfs-tools-ng stargz-snapshotter \
+                 umoci"
+            }
+        }
+    }
+
+    /// Those packages and what they depend on, unpacked: kept in target/debian-trixie and target/debian-sid. Each is
+    /// named, with its version, in usr/packages.
+    pub fn files(self) -> &'static Path {
+        static FILES: [LazyLock<PathBuf>; 2] =
+            [LazyLock::new(|| Suite::Trixie.unpacked()), LazyLock::new(|| Suite::Sid.unpacked())];
+        match self {
+            Self::Bookworm => Path::new("/"),
+            Self::Trixie => &FILES[0],
+            Self::Sid => &FILES[1],
+        }
+    }
+
+    fn unpacked(self) -> PathBuf {
+        kept(&format!("debian-{}", self.name()), |folder| {
+            // To apt nothing is installed, so that it brings everything the packages depend on.
+            let download = format!(
+                r#"
+                apt-get "$@" --yes --no-install-recommends --download-only install {}
+                mkdir -p root/usr
+                for package in cache/archives/*.deb; do
+                    dpkg-deb --extract "$package" root
+                    dpkg-deb --show "$package" >> root/usr/packages
+                done
+                "#,
+                self.packages()
+            );
+            Archive { kind: "deb", suite: self.name(), architecture: this_architecture() }.run(folder, &download);
+            folder.join("root")
+        })
     }
 }
 

@@ -18,11 +18,11 @@ use xtask::build::{self, Program};
 use xtask::platform::{PLATFORMS, Platform};
 
 pub mod cgroup;
+pub mod clients;
 pub mod code;
 pub mod debian;
 pub mod fault;
 pub mod machine;
-pub mod newer;
 pub mod profile;
 pub mod sandbox;
 pub mod tracee;

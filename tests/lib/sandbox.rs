@@ -2,6 +2,7 @@
 //! machine stays as it was, however a test ends. What fails says which command it was and what it printed.
 
 use crate::ROOT;
+use crate::debian::Suite;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -76,7 +77,7 @@ const START: &str = "
 ";
 
 /// The Docker daemon without the bridge and the firewall, for which building and loading images have no use.
-const DOCKER: &str = "dockerd --bridge=none --iptables=false";
+pub const DOCKER: &str = "dockerd --bridge=none --iptables=false";
 
 /// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
 /// which they are unpacked, cannot lie on one another.
@@ -128,6 +129,12 @@ impl Sandbox {
         sandbox
     }
 
+    /// Has every program that starts in the sandbox from now on find the suite's files in /usr first.
+    pub fn lay_over(&self, suite: Suite) {
+        let lower = format!("lowerdir={}:/usr", suite.files().join("usr").display());
+        self.run(&["mount", "-t", "overlay", "-o", &lower, "overlay", "/usr"]);
+    }
+
     /// Starts a daemon, which logs to /run, and waits until the command `ready` succeeds.
     #[track_caller]
     pub fn start(&self, daemon: &str, ready: &str) {
@@ -142,9 +149,14 @@ impl Sandbox {
 
     /// Starts a registry at [`REGISTRY`]; it is ready as soon as something listens.
     pub fn start_registry(&self) {
+        self.start_registry_with("");
+    }
+
+    /// The same with variables, which override its configuration.
+    pub fn start_registry_with(&self, variables: &str) {
         fs::write(self.path("/run/registry.yml"), REGISTRY_CONFIGURATION).expect("writable");
         let listens = "ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet .";
-        self.start("docker-registry serve /run/registry.yml", listens);
+        self.start(&format!("env {variables} docker-registry serve /run/registry.yml"), listens);
     }
 
     /// Fills the registry with an image from an OCI archive.

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, build, docs, image, size, verify};
+use xtask::{bench, build, clients, docs, image, size, verify};
 
 /// Builds the pause image, measures it and verifies it.
 #[derive(Parser)]
@@ -16,6 +16,7 @@ struct CommandLine {
 enum Command {
     Bench(bench::Bench),
     Build(build::Build),
+    Clients(clients::Clients),
     Docs(docs::Docs),
     Image(image::Image),
     Size(size::Size),
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let result = match command_line.command {
         Command::Bench(bench) => bench.run(),
         Command::Build(build) => build.run(),
+        Command::Clients(clients) => clients.run(),
         Command::Docs(docs) => docs.run(),
         Command::Image(image) => image.run(),
         Command::Size(size) => size.run(),

@@ -49,6 +49,7 @@ fn json<T: serde::Serialize, E: std::fmt::Debug>(document: Result<T, E>) -> Vec<
 
 fn append(archive: &mut Builder<impl std::io::Write>, name: &str, content: &[u8]) {
     let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
     header.set_mode(0o755);
     header.set_size(content.len() as u64);
     archive.append_data(&mut header, name, content).expect("writable");

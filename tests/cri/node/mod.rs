@@ -9,6 +9,7 @@ pub mod pod;
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::*;
+use pause_tests::debian::Suite;
 use pause_tests::sandbox::{self, Sandbox};
 use pod::Pod;
 use std::cell::Cell;
@@ -36,6 +37,8 @@ pub enum Containerd {
     V1,
     /// Debian unstable's, with the runc and crun of there.
     V2,
+    /// The same, with images in EROFS.
+    V2Erofs,
 }
 
 /// A kind of node: which containerd, and whether with runc or crun.
@@ -50,7 +53,7 @@ impl Containerd {
     fn deployed(self) -> &'static str {
         let version = match self {
             Self::V1 => "version = 2\n",
-            Self::V2 => "version = 3\n",
+            Self::V2 | Self::V2Erofs => "version = 3\n",
         };
         let page = include_str!("../../../deploy/containerd.md");
         let mut blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -60,8 +63,14 @@ impl Containerd {
 
     /// What this machine takes beside it: crun besides runc, and no score below containerd's own, for which it may not
     /// have the capability.
-    fn configuration(self) -> &'static str {
-        match self {
+    fn configuration(self) -> String {
+        let erofs = "
+[plugins.'io.containerd.service.v1.diff-service']
+  default = ['erofs', 'walking']
+[plugins.'io.containerd.cri.v1.images']
+  snapshotter = 'erofs'
+";
+        let runtimes = match self {
             Self::V1 => {
                 "
   restrict_oom_score_adj = true
@@ -75,7 +84,7 @@ impl Containerd {
   BinaryName = '/usr/bin/crun'
 "
             }
-            Self::V2 => {
+            Self::V2 | Self::V2Erofs => {
                 "
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
@@ -85,7 +94,8 @@ impl Containerd {
   BinaryName = '/usr/bin/crun'
 "
             }
-        }
+        };
+        if self == Self::V2Erofs { [runtimes, erofs].concat() } else { runtimes.into() }
     }
 }
 
@@ -139,15 +149,29 @@ impl Node {
         (node, name)
     }
 
+    /// A node that asks for the image by name and digest, with the image under its name.
+    pub fn with_digest(kind: Kind) -> (Self, String) {
+        let file = fs::File::open(IMAGE.join("pause.tar")).expect("readable");
+        let mut archive = tar::Archive::new(file);
+        let mut entries = archive.entries().expect("an archive").map(|entry| entry.expect("an entry"));
+        let is_index = |entry: &tar::Entry<fs::File>| entry.path().is_ok_and(|path| path == Path::new("index.json"));
+        let index = entries.find(is_index).expect("an index.json");
+        let index: serde_json::Value = serde_json::from_reader(index).expect("JSON");
+        let digest = index["manifests"][0]["digest"].as_str().expect("a digest");
+        let node = Self::empty(kind, &format!("{PAUSE}@{digest}"));
+        node.import(&IMAGE.join("pause.tar"));
+        (node, digest.to_owned())
+    }
+
     /// A node with an image for containers alone.
     fn empty(kind: Kind, sandbox_image: &str) -> Self {
         let sandbox = Sandbox::new();
-        if kind.containerd == Containerd::V2 {
-            pause_tests::newer::lay_over(&sandbox);
+        if kind.containerd != Containerd::V1 {
+            sandbox.lay_over(Suite::Sid);
         }
         let deployed = kind.containerd.deployed();
         assert!(deployed.contains(PAUSE), "{PAUSE} is not in {deployed}");
-        let configuration = deployed.replace(PAUSE, sandbox_image) + kind.containerd.configuration();
+        let configuration = deployed.replace(PAUSE, sandbox_image) + &kind.containerd.configuration();
         fs::write(sandbox.path("/run/containerd.toml"), configuration).expect("writable");
         fs::create_dir_all(sandbox.path("/etc/cni/net.d")).expect("writable");
         fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), NETWORK).expect("writable");

@@ -1,0 +1,24 @@
+//! Records which clients were run and what held, for `cargo xtask clients`.
+
+use crate::debian::Suite;
+use serde_json::json;
+use std::fs;
+
+/// To be called when everything has held. The version is found in what the client printed of itself.
+#[track_caller]
+pub fn record(client: &str, suite: Suite, printed: &str, commands: &[String], held: &str) {
+    let version = version(printed);
+    let (suite, command) = (suite.name(), commands.join("; "));
+    let row = json!({ "client": client, "suite": suite, "version": version, "command": command, "held": held });
+    let folder = crate::target().join("clients");
+    fs::create_dir_all(&folder).expect("writable");
+    fs::write(folder.join(format!("{client}, {suite}: {held}.json")), row.to_string()).expect("writable");
+}
+
+#[track_caller]
+fn version(printed: &str) -> &str {
+    let starts = |word: &str| word.trim_start_matches('v').starts_with(|letter: char| letter.is_ascii_digit());
+    let is_version = |word: &&str| word.contains('.') && starts(word);
+    let mut words = printed.split(|letter: char| letter.is_whitespace() || letter == ',');
+    words.find(is_version).unwrap_or_else(|| panic!("no version in {printed:?}"))
+}

@@ -148,6 +148,20 @@ mod natively {
     }
 
     #[test]
+    fn a_signal_that_comes_while_another_is_handled_is_not_told_of() {
+        for (first, message) in [(SIGTERM, TERMINATED), (SIGINT, INTERRUPT)] {
+            for second in [SIGTERM, SIGINT] {
+                let tracee = Tracee::start(sandboxed(shipped()));
+                tracee.to(libc::SYS_pause);
+                signal::kill(tracee.pid, first).expect("alive");
+                tracee.to(libc::SYS_poll);
+                signal::kill(tracee.pid, second).expect("alive");
+                tracee.let_go().ended().exited(0, "", message);
+            }
+        }
+    }
+
+    #[test]
     fn as_pid_1_it_ignores_every_other_signal_from_within_and_from_outside() {
         let pause = Pause::first();
         for signal in other_signals().filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {

@@ -4,9 +4,9 @@
 
 use crate::build;
 use crate::image::{build_image, times};
-use crate::oci;
+use crate::oci::{self, Times};
 use crate::output;
-use crate::platform::{PLATFORMS, Selection};
+use crate::platform::{self, PLATFORMS, Platform, Selection};
 use crate::release::{self, Release, Row};
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
@@ -48,14 +48,16 @@ impl Verify {
             Some(path) if !self.write => Release::read(path)?,
             _ => Release::own()?,
         };
+        // A version has its own date, whatever the caller's images have.
+        let times = if self.digests.is_some() { times()? } else { recorded.times() };
         let name = self.digests.unwrap_or(build::root()?.join(release::FILE));
         if self.write {
-            return output::write(&name, written(&recorded)?.to_string().as_bytes(), 0o644);
+            return output::write(&name, written(&recorded, &times)?.to_string().as_bytes(), 0o644);
         }
         let name = name.display().to_string();
         let Some(path) = &self.image else {
             let sources = recorded.check_sources()?;
-            return rebuild(&recorded, &name, &self.selection, &sources);
+            return rebuild(&recorded, &name, &self.selection.platforms(), &times, &sources);
         };
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         match check(file, &recorded) {
@@ -66,16 +68,20 @@ impl Verify {
 }
 
 /// All platforms in one image, as the release ships it, and this machine's by its own compiler.
-fn written(recorded: &Release) -> Result<Release> {
-    let sets = [PLATFORMS.iter().collect(), vec![crate::platform::host()?]];
-    let times = times()?;
-    let built: Vec<_> = sets.iter().map(|platforms| build_image(platforms, &times)).collect::<Result<_>>()?;
+fn written(recorded: &Release, times: &Times) -> Result<Release> {
+    let sets = [PLATFORMS.iter().collect(), vec![platform::host()?]];
+    let built: Vec<_> = sets.iter().map(|platforms| build_image(platforms, times)).collect::<Result<_>>()?;
     recorded.of(&built)
 }
 
-fn rebuild(recorded: &Release, name: &str, selection: &Selection, sources: &str) -> Result<()> {
-    let platforms = selection.platforms();
-    let (programs, image) = build_image(&platforms, &times()?)?;
+fn rebuild(
+    recorded: &Release,
+    name: &str,
+    platforms: &[&'static Platform],
+    times: &Times,
+    sources: &str,
+) -> Result<()> {
+    let (programs, image) = build_image(platforms, times)?;
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
     let mut differences = Vec::new();
@@ -101,7 +107,7 @@ fn other(recorded: &Release, row: &Row) -> String {
         Some(other) if other.program != row.program => {
             format!("the program is {}, and {} is recorded", row.program.digest, other.program.digest)
         }
-        Some(_) => "the program is as recorded, but not its layer or its config: is SOURCE_DATE_EPOCH set?".into(),
+        Some(_) => "the program is as recorded, but not its layer or its config: is it of another date?".into(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod kernel;
 
-use crate::ROOT;
+use crate::{ROOT, code};
 use object::Object;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -23,8 +23,7 @@ pub struct Report {
     /// What the emulator itself said.
     pub emulator: String,
     pub console: String,
-    /// The addresses of all instructions that ran in some process, which is every one that the emulator translated: it
-    /// does so with a straight run of them when that comes to be executed for the first time.
+    /// The addresses of all bytes of instructions that ran in some process.
     pub executed: BTreeSet<u64>,
 }
 
@@ -67,7 +66,7 @@ pub fn run(kernel: &Kernel, init: &Path, pause: &Path) -> Report {
         std::thread::sleep(Duration::from_millis(50));
     };
     let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-    let executed = text(log).lines().filter_map(address).collect();
+    let executed = code::translated(&text(log));
     Report { command: format!("{command:?}"), ending, emulator: text(said), console: text(console), executed }
 }
 
@@ -82,15 +81,6 @@ fn addresses_of(kernel: &Kernel, program: &Path) -> &'static str {
         "0..0xffffffff"
     }
 }
-/// The address of an instruction by its line in QEMU's log: address, colon, bytes and text. The bytes of a long one go
-/// on in lines that have no text.
-fn address(line: &str) -> Option<u64> {
-    let (address, instruction) = line.strip_prefix("0x")?.split_once(':')?;
-    let is_byte = |word: &str| word.len() == 2 && u8::from_str_radix(word, 16).is_ok();
-    let has_text = !instruction.split_ascii_whitespace().all(is_byte);
-    has_text.then(|| u64::from_str_radix(address, 16).ok()).flatten()
-}
-
 /// A root file system for the kernel to unpack, of programs alone.
 fn write_initrd(path: &Path, programs: &[(&str, &Path)]) {
     let entries = programs.iter().map(|(name, program)| {

@@ -5,7 +5,7 @@
 //! - a function: arguments in x0, x1; sp is 16-byte aligned
 //! - a signal handler: entered as a function, the signal number in x0
 
-use super::{Unset, Waiting, define_main, define_trap};
+use super::{Unset, Waiting, define_elf, define_main, define_trap};
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
@@ -27,6 +27,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 define_trap!("udf #0"); // SIGILL
 
 define_main!("C");
+
+define_elf!(machine: "183", flags: "0x0"); // EM_AARCH64
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

@@ -5,7 +5,7 @@
 //! - a function: Thumb-2 (bit 0 of its address is set); arguments in r0, r1; sp is 8-byte aligned
 //! - a signal handler: entered as a function, the signal number in r0
 
-use super::{Unset, Waiting, define_main, define_system_calls, define_trap};
+use super::{Unset, Waiting, define_elf, define_main, define_system_calls, define_trap};
 
 /// From the kernel's arch/arm/tools/syscall.tbl.
 pub mod nr {
@@ -44,6 +44,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 define_trap!("udf #0"); // SIGILL
 
 define_main!("C");
+
+define_elf!(machine: "40", flags: "0x5000400"); // EM_ARM; EF_ARM_EABI_VER5 | EF_ARM_ABI_FLOAT_HARD
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

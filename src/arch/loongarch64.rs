@@ -5,7 +5,7 @@
 //! - a function: arguments in a0, a1; sp is 16-byte aligned
 //! - a signal handler: entered as a function, the signal number in a0
 
-use super::{Waiting, define_main, define_system_calls, define_trap};
+use super::{Waiting, define_elf, define_main, define_system_calls, define_trap};
 
 /// From the kernel's include/uapi/asm-generic/unistd.h.
 pub mod nr {
@@ -42,6 +42,8 @@ pub const RESTORER: Restorer = ();
 define_trap!("break 0"); // SIGTRAP
 
 define_main!("C");
+
+define_elf!(machine: "258", flags: "0x43"); // EM_LOONGARCH; EF_LOONGARCH_ABI_DOUBLE_FLOAT | EF_LOONGARCH_OBJABI_V1
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

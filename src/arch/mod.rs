@@ -105,6 +105,18 @@ macro_rules! define_trap {
 }
 use define_trap;
 
+/// Defines what the ELF header (elf64.ld, elf32.ld) says of the architecture: `e_machine` and `e_flags`.
+macro_rules! define_elf {
+    (machine: $machine:literal, flags: $flags:literal) => {
+        core::arch::global_asm!(
+            ".globl elf_machine, elf_flags",
+            concat!(".set elf_machine, ", $machine),
+            concat!(".set elf_flags, ", $flags),
+        );
+    };
+}
+use define_elf;
+
 /// Defines what `_start` falls into, called as the ABI of that name says.
 macro_rules! define_main {
     ($abi:literal) => {

@@ -8,7 +8,7 @@
 //!   to the first 32 bytes from r1 on, which its caller provides
 //! - a signal handler: entered as a function, the signal number in r3, its address in r12
 
-use super::{Unset, Waiting, define_main, define_system_calls, define_trap};
+use super::{Unset, Waiting, define_elf, define_main, define_system_calls, define_trap};
 
 /// From the kernel's arch/powerpc/kernel/syscalls/syscall.tbl.
 pub mod nr {
@@ -47,6 +47,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 define_trap!("trap"); // SIGTRAP
 
 define_main!("C");
+
+define_elf!(machine: "21", flags: "0x2"); // EM_PPC64; the ELF V2 ABI
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

@@ -5,7 +5,7 @@
 //! - a function: arguments in a0, a1; sp is 16-byte aligned
 //! - a signal handler: entered as a function, the signal number in a0
 
-use super::{Waiting, define_main, define_trap};
+use super::{Waiting, define_elf, define_main, define_trap};
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
@@ -27,6 +27,8 @@ pub const RESTORER: Restorer = ();
 define_trap!("unimp"); // SIGILL
 
 define_main!("C");
+
+define_elf!(machine: "243", flags: "0x5"); // EM_RISCV; EF_RISCV_RVC | EF_RISCV_FLOAT_ABI_DOUBLE
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

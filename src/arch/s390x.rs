@@ -5,7 +5,7 @@
 //! - a function: arguments in r2, r3; it may save registers in the 160 bytes from r15 on, which its caller provides
 //! - a signal handler: entered as a function, the signal number in r2, the 160 bytes provided
 
-use super::{Unset, Waiting, define_main, define_system_calls, define_trap};
+use super::{Unset, Waiting, define_elf, define_main, define_system_calls, define_trap};
 
 /// From the kernel's arch/s390/kernel/syscalls/syscall.tbl.
 pub mod nr {
@@ -43,6 +43,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 define_trap!(".short 0"); // SIGILL (an operation code that never is one)
 
 define_main!("C");
+
+define_elf!(machine: "22", flags: "0x0"); // EM_S390
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

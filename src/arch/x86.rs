@@ -6,7 +6,7 @@
 //!   arguments are in ecx and edx
 //! - a signal handler: entered as a function, the signal number its first argument
 
-use super::{Unset, Waiting, define_main, define_trap};
+use super::{Unset, Waiting, define_elf, define_main, define_trap};
 use core::arch::asm;
 
 /// From the kernel's arch/x86/entry/syscalls/syscall_32.tbl.
@@ -91,6 +91,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 define_trap!("hlt"); // SIGSEGV, the shortest such instruction, for it is privileged
 
 define_main!("fastcall");
+
+define_elf!(machine: "3", flags: "0x0"); // EM_386
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

@@ -6,7 +6,7 @@
 //! - a signal handler: entered as a function, the signal number in rdi; `SA_RESTORER` is compulsory (`x64_setup_rt_frame`
 //!   in the kernel's arch/x86/kernel/signal_64.c fails without it), though only a handler that returns uses the restorer
 
-use super::{Unset, Waiting, define_main, define_trap};
+use super::{Unset, Waiting, define_elf, define_main, define_trap};
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
@@ -28,6 +28,8 @@ pub const RESTORER: Restorer = Restorer::uninit();
 define_trap!("hlt"); // SIGSEGV, the shortest such instruction, for it is privileged
 
 define_main!("C");
+
+define_elf!(machine: "62", flags: "0x0"); // EM_X86_64
 
 // Calls `main(argc, argv)`: linker.ld puts `main` right behind, so that no jump is needed.
 core::arch::global_asm!(

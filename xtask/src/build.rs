@@ -13,6 +13,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Build the program and print the path of each file, to be shipped as it is
 ///
@@ -82,8 +83,9 @@ pub fn programs(platforms: &[&'static Platform], progress: &ProgressBar) -> Resu
 
 fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
     let Compiled { linked, crates } = compile("pause", platform, way)?;
-    let linked_bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
-    let bytes = cut(linked_bytes, platform).with_context(|| format!("{} cannot be shipped", linked.display()))?;
+    let bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
+    let machine = Elf::parse(&bytes).with_context(|| format!("{} cannot be shipped", linked.display()))?.machine;
+    ensure!(machine == platform.machine, "{} is for ELF machine {}, not {platform}", linked.display(), machine.0);
     let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
     if !is_there(&path, &bytes) {
         output::write(&path, &bytes, MODE)?;
@@ -105,14 +107,12 @@ struct Compiled {
 
 fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
     let target = platform.target;
-    let mut cargo = way.cargo(target)?;
+    let mut cargo = way.cargo(target);
     // Cargo looks for .cargo/config.toml from the folder it runs in upwards.
     cargo.current_dir(root()?);
     cargo.args(["--quiet", "--locked", "--release", "--package", package, "--bin", package]);
     cargo.arg("--message-format=json-render-diagnostics");
-    for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
-        cargo.env_remove(name);
-    }
+    configure(&mut cargo, platform, way)?;
     let output = cargo.output().with_context(|| format!("cannot run {:?}", cargo.get_program()))?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
@@ -139,23 +139,63 @@ fn of_registry(artifact: &Artifact) -> Option<Crate> {
     Some(Crate { name: name.into(), version: version.into(), manifest: artifact.manifest_path.clone().into() })
 }
 
-/// The caller's variables that would build another program than .cargo/config.toml and Cargo.toml describe. The choice
-/// of a toolchain stays the caller's.
+/// Sees to it that nothing but the project's own files says how the program is built: neither the caller's variables nor
+/// the configuration in the caller's home folder, which cargo would join with the project's. The choice of a toolchain
+/// stays the caller's.
+fn configure(cargo: &mut Command, platform: &Platform, way: &Way) -> Result<()> {
+    for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
+        cargo.env_remove(name);
+    }
+    cargo.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "");
+    // This variable goes before every configuration file, so it has to bring the project's own flags too.
+    let flags = [rustflags(platform.target)?, way.linker_flags()?].concat();
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    let manifest = read_toml("Cargo.toml")?;
+    let profile = manifest.get("profile").and_then(|profiles| profiles.get("release")).and_then(toml::Value::as_table);
+    let profile = profile.context("Cargo.toml has no [profile.release]")?;
+    for (key, value) in profile.iter().filter(|(_, value)| !value.is_table()) {
+        cargo.arg("--config").arg(format!("profile.release.{key}={value}"));
+    }
+    refuse_what_stays(way)
+}
+
+/// The flags that .cargo/config.toml has for a target.
+fn rustflags(target: &str) -> Result<Vec<String>> {
+    let config = read_toml(".cargo/config.toml")?;
+    let flags = |key| config.get("target")?.get(key)?.get("rustflags")?.as_array();
+    let all = [r#"cfg(target_os = "linux")"#, target].into_iter().filter_map(flags).flatten();
+    all.map(|flag| Ok(flag.as_str().context("a flag in .cargo/config.toml is no text")?.to_owned())).collect()
+}
+
+fn read_toml(name: &str) -> Result<toml::Table> {
+    let path = root()?.join(name);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.parse().with_context(|| format!("{} is not TOML", path.display()))
+}
+
+/// What a caller's configuration can say that no argument or variable takes back.
+fn refuse_what_stays(way: &Way) -> Result<()> {
+    let mut cargo = way.bare_cargo();
+    cargo.args(["-Zunstable-options", "config", "get", "--format=json"]).env("RUSTC_BOOTSTRAP", "1");
+    let output = cargo.current_dir(root()?).output().with_context(|| format!("cannot run {cargo:?}"))?;
+    ensure!(output.status.success(), "{cargo:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    let configuration: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("not cargo's configuration")?;
+    for place in ["/patch", "/unstable", "/profile/release/package", "/profile/release/build-override"] {
+        ensure!(
+            configuration.pointer(place).is_none(),
+            "your cargo configuration has [{}], which could build another program: take it out, or build with another \
+             CARGO_HOME",
+            place[1..].replace('/', ".")
+        );
+    }
+    Ok(())
+}
+
+/// The caller's variables that would build another program than .cargo/config.toml and Cargo.toml describe.
 fn changes_the_program(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_INCREMENTAL"].contains(&&*name)
         || name.starts_with("CARGO_PROFILE_")
         || name.starts_with("CARGO_TARGET_") && name != "CARGO_TARGET_DIR"
-}
-
-/// Cuts what lld pads the file with behind the last segment, which the kernel never looks at.
-pub fn cut(mut bytes: Vec<u8>, platform: &Platform) -> Result<Vec<u8>> {
-    let elf = Elf::parse(&bytes)?;
-    ensure!(elf.machine == platform.machine, "it is for ELF machine {}, not {}", elf.machine.0, platform.machine.0);
-    ensure!(!elf.has_sections, "it has section headers, which `-z nosectionheader` in build.rs should leave out");
-    let end = usize::try_from(elf.end_of_loads())?;
-    let padding = bytes.get(end..).context("it ends before its last segment")?;
-    ensure!(padding.iter().all(|&byte| byte == 0), "bytes that are not zero follow its last segment, at {end}");
-    bytes.truncate(end);
-    Ok(bytes)
 }

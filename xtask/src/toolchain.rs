@@ -52,15 +52,10 @@ impl Way {
         self.toolchain.print(["--version"])
     }
 
-    /// The start of a cargo command that builds for the target and links with nothing in between.
-    pub fn cargo(&self, target: &str) -> Result<Command> {
-        let linker = self.linker.to_str().with_context(|| format!("{} is not UTF-8", self.linker.display()))?;
-        let flags = [format!("-Clinker={linker}"), "-Clinker-flavor=ld.lld".into()];
-        let mut cargo = Command::new(&self.toolchain.cargo);
-        cargo.env("RUSTC", &self.toolchain.rustc);
+    /// The start of a cargo command that builds for the target.
+    pub fn cargo(&self, target: &str) -> Command {
+        let mut cargo = self.bare_cargo();
         cargo.args(["build", "--target", target]);
-        // Cargo appends this array to the one in .cargo/config.toml. As JSON, a list of strings is TOML too.
-        cargo.arg("--config").arg(format!("target.{target}.rustflags={}", serde_json::to_string(&flags)?));
         if self.builds_core {
             // Stable toolchains have the option too, but not openly.
             cargo.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1");
@@ -68,7 +63,19 @@ impl Way {
             // .cargo/config.toml says which one crate needs it.
             cargo.env_remove("RUSTC_BOOTSTRAP");
         }
-        Ok(cargo)
+        cargo
+    }
+
+    pub fn bare_cargo(&self) -> Command {
+        let mut cargo = Command::new(&self.toolchain.cargo);
+        cargo.env("RUSTC", &self.toolchain.rustc);
+        cargo
+    }
+
+    /// The compiler's flags that link with nothing in between.
+    pub fn linker_flags(&self) -> Result<Vec<String>> {
+        let linker = self.linker.to_str().with_context(|| format!("{} is not UTF-8", self.linker.display()))?;
+        Ok(vec![format!("-Clinker={linker}"), "-Clinker-flavor=ld.lld".into()])
     }
 }
 

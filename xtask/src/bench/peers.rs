@@ -2,6 +2,7 @@
 //! `--peer` names. A peer that is not there is listed with the package that brings it.
 
 use crate::build::{self, Program};
+use crate::elf::Elf;
 use crate::platform::Platform;
 use crate::start::Command;
 use crate::toolchain;
@@ -125,18 +126,15 @@ pub fn find(ours: Program, peers: &[Peer], folder: &Path) -> Result<(Vec<Subject
 /// Assembles the baseline and links it as build.rs links the program.
 fn build_baseline(platform: &'static Platform, folder: &Path) -> Result<PathBuf> {
     let root = build::root()?;
-    let (object, linked, path) = (folder.join("baseline.o"), folder.join("baseline.linked"), folder.join("baseline"));
+    let (object, path) = (folder.join("baseline.o"), folder.join("baseline"));
     run(process::Command::new("gcc").args(["-c", "-o"]).arg(&object).arg(root.join("bench/baseline.S")))?;
-    let mut script = OsString::from("--script=");
-    script.push(root.join("linker.ld"));
-    run(process::Command::new(toolchain::host_linker()?)
-        .args(["-flavor", "gnu", "-static", "-pie", "--no-dynamic-linker", "--no-eh-frame-hdr", "--build-id=none"])
-        .args(["-z", "nosectionheader", "-o"])
-        .arg(&linked)
-        .args([script, object.into()]))?;
-    let bytes = fs::read(&linked)?;
-    fs::write(&path, build::cut(bytes, platform).context("the baseline is not as it should be")?)?;
-    fs::set_permissions(&path, fs::metadata(&linked)?.permissions())?;
+    let mut linker = process::Command::new(toolchain::host_linker()?);
+    linker.args(["-flavor", "gnu", "-static", "-pie", "--oformat=binary", "--no-dynamic-linker", "--no-eh-frame-hdr"]);
+    linker.args(["--build-id=none", "--defsym=base=0", "--defsym=elf_type=3", "--defsym=elf_data=1"]);
+    linker.arg("--script").arg(root.join("src/arch/elf64.ld")).arg("--script").arg(root.join("linker.ld"));
+    run(linker.arg("-o").arg(&path).arg(&object))?;
+    let machine = Elf::parse(&fs::read(&path)?).context("the baseline is not as it should be")?.machine;
+    ensure!(machine == platform.machine, "the baseline is for ELF machine {}, not {}", machine.0, platform.machine.0);
     Ok(path)
 }
 

@@ -15,12 +15,14 @@ use xtask::sbom::document;
 #[test]
 fn it_names_what_the_compiler_was_given_to_link() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (wrapper, log) = (folder.path().join("wrapper"), folder.path().join("log"));
-    fs::write(&wrapper, format!("#!/bin/sh\necho \"$*\" >> '{}'\nexec \"$@\"\n", log.display())).expect("written");
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("made executable");
+    let (logging, log) = (folder.path().join("rustc"), folder.path().join("log"));
+    let compiler = Path::new(env!("CARGO")).with_file_name("rustc");
+    let script = format!("#!/bin/sh\necho \"$*\" >> '{}'\nexec '{}' \"$@\"\n", log.display(), compiler.display());
+    fs::write(&logging, script).expect("written");
+    fs::set_permissions(&logging, fs::Permissions::from_mode(0o755)).expect("made executable");
     let mut command = pause_tests::tool();
     // In a folder of its own, so that the compiler is called.
-    command.env("CARGO_TARGET_DIR", folder.path().join("target")).env("RUSTC_WRAPPER", wrapper);
+    command.env("CARGO_TARGET_DIR", folder.path().join("target")).env("RUSTC", logging);
     let sbom = sbom(command.args(["image", "--platform=amd64"]), folder.path());
 
     let log = fs::read_to_string(log).expect("the compiler was called");

@@ -1,5 +1,5 @@
 //! The image is the same, byte for byte and for every platform, from somebody else: another user in another folder, with
-//! another umask, locale and time zone, and with a clock that is years ahead.
+//! another umask, locale and time zone, with a cargo configuration of their own, and with a clock that is years ahead.
 
 use pause_tests::ROOT;
 use std::collections::BTreeMap;
@@ -17,6 +17,15 @@ const SOMEBODY_ELSE: &str = r#"
     cd "$cargo"
     cp --recursive --parents registry/cache registry/index "$home/cargo"
     [ ! -e config.toml ] || cp config.toml "$home/cargo"
+    cat >> "$home/cargo/config.toml" <<'END'
+[target.'cfg(all())']
+rustflags = ["-Ctarget-cpu=native"]
+[profile.release]
+opt-level = 3
+lto = "thin"
+debug = true
+overflow-checks = true
+END
     chown --recursive 60002:60002 "$home"
     printf '#!/bin/sh\nunset LD_PRELOAD\nexec "%s/compiler/bin/rustc" "$@"\n' "$home" > "$home/rustc"
     chmod 755 "$home/rustc"
@@ -100,4 +109,14 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     found
+}
+
+#[test]
+fn a_configuration_that_could_build_another_program_is_refused() {
+    let home = tempfile::tempdir().expect("a folder");
+    fs::write(home.path().join("config.toml"), "[patch.crates-io]\nsc = { path = '/nowhere' }\n").expect("writable");
+    let mut command = pause_tests::tool();
+    let output = command.arg("build").env("CARGO_HOME", home.path()).output().expect("the tool runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("your cargo configuration has [patch]"), "{command:?}: {said}");
 }

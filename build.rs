@@ -1,6 +1,8 @@
 //! How the freestanding program is linked: without start files or libc, into a file that consists of what linker.ld and the
 //! headers in src/arch say and of nothing else. The arguments are for the program alone; tests and tool link as any other.
 
+use std::process::Command;
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let root = env("CARGO_MANIFEST_DIR");
@@ -8,7 +10,9 @@ fn main() {
     let is_direct = env("CARGO_ENCODED_RUSTFLAGS").contains("linker-flavor=ld.lld");
     let prefix = if is_direct { "" } else { "-Wl," };
     if !is_direct {
-        for argument in ["-nostartfiles", "-nostdlib", "-static-pie"] {
+        // By the linker that Rust brings, which is not the compiler's choice everywhere.
+        let linker = format!("-B{}/lib/rustlib/{}/bin/gcc-ld", sysroot(), env("HOST"));
+        for argument in [&linker, "-fuse-ld=lld", "-nostartfiles", "-nostdlib", "-static-pie"] {
             println!("cargo::rustc-link-arg-bins={argument}");
         }
     }
@@ -32,6 +36,11 @@ fn main() {
     ] {
         println!("cargo::rustc-link-arg-bins={prefix}{argument}");
     }
+}
+
+fn sysroot() -> String {
+    let output = Command::new(env("RUSTC")).arg("--print=sysroot").output().expect("cargo sets RUSTC to what runs");
+    String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
 }
 
 fn env(name: &str) -> String {

@@ -58,8 +58,8 @@ clients! {
         "printf 'FROM oci-archive:pause.tar\\nLABEL a=b\\nCOPY marker /\\n' > Containerfile && \
          buildah bud --layers --tag derived . && mount --bind $(buildah mount $(buildah from derived)) x", "x/pause";
     skopeo: [Bookworm, Sid], nothing, "skopeo", "skopeo --version",
-        "for format in v2s1 v2s2; do skopeo copy --format $format oci-archive:pause.tar dir:$format && \
-         grep $LAYER $format/manifest.json && tar xzf $format/$LAYER -C x; done", "x/pause";
+        "for format in v2s1 v2s2; do skopeo copy --format $format oci-archive:pause.tar dir:$format; \
+         grep $LAYER $format/manifest.json; tar xzf $format/$LAYER -C x; done", "x/pause";
     umoci: [Sid], nothing, "umoci", "umoci --version",
         "umoci unpack --image layout:$NAME x", "x/rootfs/pause";
     apptainer: [Sid], nothing, "Apptainer", "apptainer --version",

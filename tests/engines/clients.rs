@@ -105,11 +105,14 @@ fn push(sandbox: &Sandbox) {
 
 #[test]
 #[ignore = "needs root and the packages of .ci/run: cargo test --test engines clients:: -- --ignored"]
-fn docker_shows_sizes_where_they_belong() {
+fn docker_shows_dates_and_sizes_where_they_belong() {
     for suite in [Bookworm, Sid] {
         let mut docker = Client::new(suite, "docker", "docker --version");
         docker.sandbox.start(sandbox::DOCKER, "docker version");
         docker.sh("docker load --input pause.tar");
+        // cri-dockerd reads no image without.
+        let created = docker.sh("docker image inspect --format '{{.Created}}' $NAME");
+        assert_eq!(created, xtask::image::times().expect("a date").created);
         docker.sh("printf 'FROM %s\\nLABEL a=b\\nCOPY marker /\\n' $NAME > Dockerfile");
         for builder in 0..=1 {
             docker.sh(&format!("DOCKER_BUILDKIT={builder} docker build --tag derived ."));
@@ -117,7 +120,7 @@ fn docker_shows_sizes_where_they_belong() {
             let program = IMAGE.programs[0].len();
             assert_eq!(sizes, format!("{MARKER}\n0\n{program}"), "{suite:?}'s Docker with BuildKit {builder}");
         }
-        docker.held("each layer's size on its row");
+        docker.held("the image's date, and each layer's size on its row");
     }
 }
 

@@ -16,6 +16,7 @@ use seccompiler::{SeccompAction, SeccompFilter};
 use std::fs::File;
 use std::io::{PipeReader, Read, pipe};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use syscalls::Sysno;
@@ -51,6 +52,12 @@ fn closed_streams_are_ignored() {
 fn a_broken_stderr_neither_kills_it_at_the_start_nor_changes_its_end() {
     for (mut command, _) in both_ways() {
         command.stderr(broken());
+        Pause::start(command).terminated().exited(0, "", "");
+    }
+    // Of a socket the kernel says that there is room, and that nobody reads.
+    for (mut command, _) in both_ways() {
+        let (stderr, _) = UnixStream::pair().expect("two sockets");
+        command.stderr(OwnedFd::from(stderr));
         Pause::start(command).terminated().exited(0, "", "");
     }
 }

@@ -1,5 +1,5 @@
-//! runc and crun without an engine, of Debian 11, 12 and unstable, for amd64 and i386: under the project's own seccomp profile pause starts,
-//! reaps and ends as anywhere else, whether what the profile does not list kills or fails.
+//! runc and crun without an engine, of Debian 11, 12 and unstable, for amd64 and i386: under the project's own seccomp
+//! profile pause starts, reaps and ends as anywhere else, whether what the profile does not list kills or fails.
 
 use nix::sys::signal::Signal::SIGSYS;
 use oci_spec::runtime::LinuxSeccompAction::{self, ScmpActErrno, ScmpActKillProcess};

@@ -154,7 +154,8 @@ mod natively {
                 let tracee = Tracee::start(sandboxed(shipped()));
                 tracee.to(libc::SYS_pause);
                 signal::kill(tracee.pid, first).expect("alive");
-                tracee.to(libc::SYS_poll);
+                let [_, _, milliseconds, ..] = tracee.to(libc::SYS_poll);
+                assert_eq!(milliseconds, 0, "for room in stderr it does not wait at all");
                 signal::kill(tracee.pid, second).expect("alive");
                 tracee.let_go().ended().exited(0, "", message);
             }

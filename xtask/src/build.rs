@@ -23,7 +23,7 @@ use std::process::Command;
 pub struct Build {
     #[command(flatten)]
     selection: Selection,
-    /// Build what tests/kernels.rs runs as the first process of a virtual machine instead
+    /// Build what tests/contract/kernels.rs runs as the first process of a virtual machine instead
     #[arg(long)]
     test_init: bool,
 }

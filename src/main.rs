@@ -79,9 +79,12 @@ unsafe fn asks_for_version(argc: isize, argv: *const *const u8) -> bool {
     }
 }
 
-/// Handles SIGINT and SIGTERM.
+/// Handles SIGINT and SIGTERM. It has a section of its own, so that linker.ld and not the compiler's version says where it
+/// lies.
+#[unsafe(link_section = ".text.shut_down")]
 extern "C" fn shut_down(signal: arch::Int) -> ! {
-    message::tell(message::shutting_down(signal));
+    // SAFETY: it is installed for SIGINT and SIGTERM alone.
+    message::tell(unsafe { message::shutting_down(signal) });
     sys::exit(0)
 }
 

@@ -60,9 +60,12 @@ pub struct Offset(usize);
 pub const NOT_FIRST_PROCESS: Offset = Offset(offset_of!(Messages, warning.text).wrapping_sub(ORIGIN));
 pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text).wrapping_sub(ORIGIN));
 
-/// The message for SIGINT or SIGTERM; there is none for another signal.
+/// The message for SIGINT or SIGTERM.
+///
+/// # Safety
+/// There is none for another signal.
 #[inline(always)]
-pub fn shutting_down(signal: Int) -> Offset {
+pub unsafe fn shutting_down(signal: Int) -> Offset {
     Offset((signal * STEP as Int) as usize)
 }
 

@@ -114,9 +114,17 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn a_configuration_that_could_build_another_program_is_refused() {
     let home = tempfile::tempdir().expect("a folder");
-    fs::write(home.path().join("config.toml"), "[patch.crates-io]\nsc = { path = '/nowhere' }\n").expect("writable");
-    let mut command = pause_tests::tool();
-    let output = command.arg("build").env("CARGO_HOME", home.path()).output().expect("the tool runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("your cargo configuration has [patch]"), "{command:?}: {said}");
+    for (configuration, place) in [
+        ("[patch.crates-io]\nsc = { path = '/nowhere' }", "[patch]"),
+        ("paths = ['/nowhere']", "[paths]"),
+        ("[profile.release]\nrustflags = ['-Copt-level=3']", "[profile.release.rustflags]"),
+        ("[profile.release.package.sc]\nopt-level = 3", "[profile.release.package]"),
+    ] {
+        fs::write(home.path().join("config.toml"), configuration).expect("writable");
+        let mut command = pause_tests::tool();
+        let output = command.arg("build").env("CARGO_HOME", home.path()).output().expect("the tool runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let complaint = format!("your cargo configuration has {place}");
+        assert!(!output.status.success() && said.contains(&complaint), "{configuration}: {said}");
+    }
 }

@@ -114,7 +114,10 @@ fn what_is_around_recorded_manifests_has_to_be_what_the_tool_writes() {
         ("index.json", "\"manifests\":[", "\"manifests\":[],\"x\":[", "index.json has no image"),
         ("index.json", "}", "", "index.json cannot be understood"),
         ("manifest.json", "blobs/sha256/", "blobs/sha256/0", "manifest.json is not as"),
-        ("manifest.json", "[{", "[{\"layers\":[],", "manifest.json is not as"),
+        ("manifest.json", "[{", "[{\"layers\":[],", "manifest.json cannot be understood"),
+        ("manifest.json", "[{", "[{\"Layers\":[],", "manifest.json cannot be understood"),
+        ("oci-layout", "}", ",\"x\":1}", "oci-layout is not as"),
+        ("index.json", "application/vnd.oci.image.index", "application/vnd.docker.distribution.manifest.list", ""),
         ("oci-layout", "1.0.0", "2.0.0", "oci-layout is not as"),
     ] {
         let mut files = files(&one);
@@ -159,6 +162,30 @@ fn what_was_made_to_do_harm_is_refused() {
         ("\x1b[2J", EntryType::Fifo, "\\u{1b}[2J"),
     ] {
         assert!(!refused(&with(name, kind, 0), complaint).contains('\x1b'), "it would reach the terminal");
+    }
+    // A folder may hide files from a reader that believes its size, and lie where it should not.
+    for (name, size, complaint) in [
+        ("blobs/", 512, "blobs/ is no folder of an OCI layout"),
+        ("blobs/sha256/", ours.len() as u64, "no folder of an OCI layout"),
+        ("../etc/", 0, "../etc/ is no folder of an OCI layout"),
+        ("index.json/", 0, "index.json/ is no folder of an OCI layout"),
+    ] {
+        refused(&with(name, EntryType::Directory, size), complaint);
+    }
+    let changed = |at: usize, to: &[u8]| {
+        let mut archive = ours.clone();
+        let start = archive.len() - 1024 - 1024; // of the last file, oci-layout
+        archive[start + at..start + at + to.len()].copy_from_slice(to);
+        let mut header = Header::from_byte_slice(&archive[start..start + 512]).clone();
+        header.set_cksum();
+        archive[start..start + 512].copy_from_slice(header.as_bytes());
+        archive
+    };
+    check(&*changed(0, b"oci-layout"), &RECORDED).expect("it is unchanged");
+    for (at, to) in
+        [(124, &b"+"[..]), (124, b" "), (124, b"\x80"), (156, b"\0"), (156, b"7"), (257, b"USTAR"), (345, b"x")]
+    {
+        refused(&changed(at, to), "");
     }
     for size in [2 << 20, 1 << 40, u64::MAX / 2, u64::MAX] {
         for kind in [EntryType::Regular, EntryType::GNULongName, EntryType::GNUSparse, EntryType::XHeader] {

@@ -181,7 +181,14 @@ fn refuse_what_stays(way: &Way) -> Result<()> {
     ensure!(output.status.success(), "{cargo:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     let configuration: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("not cargo's configuration")?;
-    for place in ["/patch", "/unstable", "/profile/release/package", "/profile/release/build-override"] {
+    for place in [
+        "/patch",
+        "/paths",
+        "/unstable",
+        "/profile/release/build-override",
+        "/profile/release/package",
+        "/profile/release/rustflags",
+    ] {
         ensure!(
             configuration.pointer(place).is_none(),
             "your cargo configuration has [{}], which could build another program: take it out, or build with another \
@@ -197,5 +204,6 @@ fn changes_the_program(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_INCREMENTAL"].contains(&&*name)
         || name.starts_with("CARGO_PROFILE_")
+        || name.starts_with("CARGO_UNSTABLE_")
         || name.starts_with("CARGO_TARGET_") && name != "CARGO_TARGET_DIR"
 }

@@ -47,7 +47,7 @@ pub struct Kernel {
 pub static PLATFORMS: &[Platform] = &[
     Platform {
         architecture: Arch::Amd64, variant: None, target: "x86_64-unknown-linux-gnu", machine: elf::EM_X86_64,
-        most_bytes: 640, emulator: ["qemu-x86_64-static", "qemu64"], seccomp: runtime::Arch::ScmpArchX86_64,
+        most_bytes: 640, emulator: ["qemu-x86_64-static", "Opteron_G1"], seccomp: runtime::Arch::ScmpArchX86_64,
         kernels: &[AMD64],
     },
     Platform {
@@ -72,12 +72,12 @@ pub static PLATFORMS: &[Platform] = &[
     },
     Platform {
         architecture: Arch::RISCV64, variant: None, target: "riscv64gc-unknown-linux-gnu", machine: elf::EM_RISCV,
-        most_bytes: 896, emulator: ["qemu-riscv64-static", "sifive-u54"], seccomp: runtime::Arch::ScmpArchRiscv64,
+        most_bytes: 896, emulator: ["qemu-riscv64-static", "rv64i,c=on"], seccomp: runtime::Arch::ScmpArchRiscv64,
         kernels: &[RISCV64],
     },
     Platform {
         architecture: Arch::i386, variant: None, target: "i686-unknown-linux-gnu", machine: elf::EM_386,
-        most_bytes: 896, emulator: ["qemu-i386-static", "pentium2"], seccomp: runtime::Arch::ScmpArchX86,
+        most_bytes: 896, emulator: ["qemu-i386-static", "486"], seccomp: runtime::Arch::ScmpArchX86,
         kernels: &[I386, AMD64],
     },
     Platform {

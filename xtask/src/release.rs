@@ -81,7 +81,8 @@ impl Release {
         let mut images: Vec<Row> = Vec::new();
         for (programs, image) in built {
             for row in rows(programs, image) {
-                if !images.iter().any(|known| known.manifest == row.manifest) {
+                let is_known = |known: &Row| (&known.platform, &known.compiler) == (&row.platform, &row.compiler);
+                if !images.iter().any(is_known) {
                     images.push(row);
                 }
             }
@@ -111,6 +112,9 @@ impl Release {
         if !build::root()?.join(".git").exists() {
             return Ok(format!("Without git nobody has looked whether the program's sources are those of {commit}."));
         }
+        let others = git(["ls-files", "--others", "--exclude-standard", "--"]).args(SOURCES).output();
+        let others = String::from_utf8_lossy(&others.context("cannot run git")?.stdout).trim_end().to_owned();
+        ensure!(others.is_empty(), "git does not know of these, which may change the program: {others}");
         let status = git(["diff", "--quiet", commit, "--"]).args(SOURCES).status().context("cannot run git")?;
         match status.code() {
             Some(0) => Ok(format!("The program's sources are those of {commit}.")),

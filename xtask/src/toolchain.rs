@@ -136,7 +136,7 @@ pub fn host_linker() -> Result<PathBuf> {
     linker(&Toolchain::active())
 }
 
-/// The linker Rust brings, else Debian's. Both link the same bytes; older ones cannot leave out section headers.
+/// The linker Rust brings, else Debian's of the same LLVM. Both link the same bytes.
 fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
     let for_host = toolchain.print(["--print=target-libdir"])?;
     let own = Path::new(&for_host).with_file_name("bin").join("rust-lld");

@@ -11,7 +11,7 @@ use crate::release::{self, Release, Row};
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
 use flate2::bufread::GzDecoder;
-use oci_spec::image::{Descriptor, Digest, ImageIndex, ImageManifest, MediaType, OciLayout};
+use oci_spec::image::{Descriptor, Digest, ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -29,7 +29,7 @@ use tar::EntryType;
 #[derive(clap::Args)]
 #[command(mut_arg("choices", |choices| choices.default_value("all")))]
 pub struct Verify {
-    /// OCI archive, as `cargo xtask image`, skopeo and Podman write it
+    /// OCI archive, as `cargo xtask image` and skopeo write it
     #[arg(value_name = "IMAGE", conflicts_with = "choices")]
     image: Option<PathBuf>,
     #[command(flatten)]
@@ -52,7 +52,10 @@ impl Verify {
         let times = if self.digests.is_some() { times()? } else { recorded.times() };
         let name = self.digests.unwrap_or(build::root()?.join(release::FILE));
         if self.write {
-            return output::write(&name, written(&recorded, &times)?.to_string().as_bytes(), 0o644);
+            let mut release = written(&recorded, &times)?;
+            // What somebody records of a build of their own is no release.
+            release.released &= name == build::root()?.join(release::FILE);
+            return output::write(&name, release.to_string().as_bytes(), 0o644);
         }
         let name = name.display().to_string();
         let Some(path) = &self.image else {
@@ -142,7 +145,7 @@ pub fn check(archive: impl Read, recorded: &Release) -> Result<String, Vec<Strin
     for row in &rows {
         table.add_row([&row.platform, &row.compiler, &row.manifest.digest.to_string()]);
     }
-    let names: String = top.manifests().iter().flat_map(names).map(|name| printable(name) + "\n").collect();
+    let names: String = image.names(&top).map_err(complaint)?.iter().map(|name| printable(name) + "\n").collect();
     let status = recorded.status(rows.iter().map(|row| row.manifest.digest.clone()));
     Ok(format!("{table}\n\n{names}\n{status}\n"))
 }
@@ -216,7 +219,7 @@ impl<'a> Image<'a> {
         used.extend(
             rows.iter().flat_map(|row| [&row.manifest, &row.config, &row.layer]).map(|part| oci::path(&part.digest)),
         );
-        expect(oci::LAYOUT, self.parse::<OciLayout>(oci::LAYOUT)? == oci::layout()?);
+        expect(oci::LAYOUT, self.parse::<Value>(oci::LAYOUT)? == serde_json::to_value(oci::layout()?)?);
 
         let mut image = top.manifests()[0].clone();
         if *image.media_type() == MediaType::ImageIndex {
@@ -233,6 +236,7 @@ impl<'a> Image<'a> {
         }
         // Others write it in another order, with one name or none, and without its type.
         let is_understood = self.parse::<Value>(oci::INDEX)? == serde_json::to_value(top)?;
+        let is_index = top.media_type().as_ref().is_none_or(|media_type| *media_type == MediaType::ImageIndex);
         let mut bare = top.clone();
         bare.set_manifests(Vec::new()).set_media_type(Some(MediaType::ImageIndex));
         let is_image = |entry: &Descriptor| {
@@ -241,22 +245,35 @@ impl<'a> Image<'a> {
             bare.set_annotations(None);
             are_names && bare == image
         };
-        let is_top = is_understood && bare == oci::index_of(Vec::new())? && top.manifests().iter().all(is_image);
+        let is_top =
+            is_understood && is_index && bare == oci::index_of(Vec::new())? && top.manifests().iter().all(is_image);
         expect(oci::INDEX, is_top);
 
         if self.files.contains_key(oci::DOCKER_DOCUMENT) {
-            let found: Value = self.parse(oci::DOCKER_DOCUMENT)?;
-            let tags: Option<Vec<String>> = Deserialize::deserialize(&found[0]["RepoTags"])?;
-            let expected = match rows {
-                [only] => oci::docker_document(&only.config.digest, &only.layer.digest, &tags.unwrap_or_default()),
-                _ => Value::Null,
+            let found: Vec<DockerImage> = self.parse(oci::DOCKER_DOCUMENT)?;
+            let is_the_same = match (&*found, rows) {
+                ([image], [row]) => {
+                    (&image.config, &*image.layers) == (&oci::path(&row.config.digest), &[oci::path(&row.layer.digest)])
+                }
+                _ => false,
             };
-            expect(oci::DOCKER_DOCUMENT, found == expected);
+            expect(oci::DOCKER_DOCUMENT, is_the_same);
             used.insert(oci::DOCKER_DOCUMENT.into());
         }
         complaints
             .extend(self.files.keys().filter(|name| !used.contains(*name)).map(|name| format!("{name} is too much")));
         Ok(complaints)
+    }
+
+    /// Every name that some engine would give the image.
+    fn names(&self, top: &ImageIndex) -> Result<BTreeSet<String>> {
+        let annotations = top.manifests().iter().flat_map(|entry| entry.annotations().iter().flatten());
+        let mut names: BTreeSet<String> = annotations.map(|(_, name)| name.clone()).collect();
+        if self.files.contains_key(oci::DOCKER_DOCUMENT) {
+            let images: Vec<DockerImage> = self.parse(oci::DOCKER_DOCUMENT)?;
+            names.extend(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()));
+        }
+        Ok(names)
     }
 
     fn file(&self, name: &str) -> Result<&[u8]> {
@@ -281,17 +298,20 @@ impl<'a> Image<'a> {
     }
 }
 
-fn names(entry: &Descriptor) -> impl Iterator<Item = &str> {
-    let names = entry.annotations().iter().flatten().filter(|(key, _)| oci::NAMES.contains(&key.as_str()));
-    // The longest, for one of them may be the tag alone.
-    names.map(|(_, name)| name.as_str()).max_by_key(|name| name.len()).into_iter()
+/// An image in Docker's manifest.json.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct DockerImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
 }
 
 /// The files of an archive by their names, in no more memory than the limits add up to.
 fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
     let bytes = read_at_most(LARGEST_ARCHIVE, archive)?;
     let mut files = BTreeMap::new();
-    let mut end = 0;
+    let (mut end, mut entries) = (0, 0);
     // Raw: without the extensions for long names, other sizes and holes, in which readers differ.
     for entry in tar::Archive::new(bytes.as_slice()).entries()?.raw(true) {
         let entry = entry.context("it is no archive, or a damaged one")?;
@@ -299,12 +319,19 @@ fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
         let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
         let size = entry.size();
         end = entry.raw_file_position().saturating_add(size.next_multiple_of(512));
+        entries += 1;
+        ensure!(entries <= MOST_FILES, "it has more than {MOST_FILES} files");
         match entry.header().entry_type() {
-            EntryType::Directory => continue,
-            EntryType::Regular => {}
+            EntryType::Directory => {
+                let is_expected = ["", ".", "blobs", "blobs/sha256"].contains(&name.trim_end_matches('/'));
+                ensure!(is_expected && size == 0 && is_plain(entry.header()), "{name} is no folder of an OCI layout");
+                continue;
+            }
+            EntryType::Regular => {
+                ensure!(is_plain(entry.header()), "{name} has a header that readers take in many ways")
+            }
             other => bail!("{name} is neither a file nor a folder but {other:?}"),
         }
-        ensure!(files.len() < MOST_FILES, "it has more than {MOST_FILES} files");
         let content = read_at_most(LARGEST, entry).with_context(|| name.clone())?;
         ensure!(content.len() as u64 == size, "{name} ends after {} of {size} bytes", content.len());
         ensure!(files.insert(name.clone(), content).is_none(), "{name} is in it twice");
@@ -313,6 +340,19 @@ fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
     ensure!(rest.len() >= 1024, "the archive is cut short: two blocks of zeros should end it");
     ensure!(rest.iter().all(|&byte| byte == 0), "the archive has something behind its end, at {end}");
     Ok(files)
+}
+
+/// Whether every reader takes a header alike: POSIX's or GNU's, a type that is written, a size in digits, nothing where
+/// some have the rest of the name.
+fn is_plain(header: &tar::Header) -> bool {
+    let header = header.as_bytes();
+    let (size, kind, magic, rest) = (&header[124..136], header[156], &header[257..265], &header[345..]);
+    let digits = size.trim_ascii_end().split(|&byte| byte == 0).next().unwrap_or_default();
+    [b"ustar\x0000", b"ustar  \0"].contains(&magic.first_chunk().unwrap_or(&[0; 8]))
+        && b"05".contains(&kind)
+        && digits.iter().all(|byte| (b'0'..=b'7').contains(byte))
+        && size[digits.len()..].iter().all(|byte| b" \0".contains(byte))
+        && rest.iter().all(|&byte| byte == 0)
 }
 
 /// Everything there is to read, unless it is more than that.

@@ -1,4 +1,5 @@
-//! The contract with pause.c, row by row: as PID 1 of new namespaces and beside other processes. Reaping, signals, arguments and faults have more rows of their own.
+//! The contract with pause.c, row by row: as PID 1 of new namespaces and beside other processes. Reaping, signals,
+//! arguments and faults have more rows of their own.
 
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 use pause_tests::fault::failing;

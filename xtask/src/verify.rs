@@ -143,7 +143,9 @@ pub fn check(archive: impl Read, recorded: &Release) -> Result<String, Vec<Strin
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
     for row in &rows {
-        table.add_row([&row.platform, &row.compiler, &row.manifest.digest.to_string()]);
+        let of_it = recorded.images.iter().filter(|other| other.manifest == row.manifest);
+        let compilers = of_it.map(|row| row.compiler.as_str()).collect::<Vec<_>>().join(", or ");
+        table.add_row([&row.platform, &compilers, &row.manifest.digest.to_string()]);
     }
     let names: String = image.names(&top).map_err(complaint)?.iter().map(|name| printable(name) + "\n").collect();
     let status = recorded.status(rows.iter().map(|row| row.manifest.digest.clone()));

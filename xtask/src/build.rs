@@ -32,9 +32,9 @@ impl Build {
     pub fn run(self) -> Result<()> {
         let platforms = self.selection.platforms();
         if self.test_init {
-            let ways = toolchain::ways(&platforms)?;
-            return platforms.iter().zip(&ways).try_for_each(|(platform, way)| {
-                output::print(&format!("{}\n", compile("pause-test-init", platform, way)?.linked.display()))
+            let way = way(&platforms)?;
+            return platforms.iter().try_for_each(|platform| {
+                output::print(&format!("{}\n", compile("pause-test-init", platform, &way)?.linked.display()))
             });
         }
         let progress = output::progress(platforms.len())?;
@@ -71,14 +71,21 @@ pub fn root() -> Result<&'static Path> {
 /// Builds the program for each platform and puts it into its place. That all can be built is made sure of before the
 /// first one is.
 pub fn programs(platforms: &[&'static Platform], progress: &ProgressBar) -> Result<Vec<Program>> {
-    let ways = toolchain::ways(platforms)?;
-    let built = platforms.iter().zip(&ways).map(|(platform, way)| {
+    let way = way(platforms)?;
+    let built = platforms.iter().map(|platform| {
         progress.set_message(format!("building {platform}"));
-        let program = program(platform, way)?;
+        let program = program(platform, &way)?;
         progress.inc(1);
         Ok(program)
     });
     built.collect()
+}
+
+/// How they are built, unless the caller's configuration stands in the way.
+fn way(platforms: &[&'static Platform]) -> Result<Way> {
+    let way = toolchain::way(platforms)?;
+    refuse_what_stays(&way)?;
+    Ok(way)
 }
 
 fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
@@ -156,7 +163,7 @@ fn configure(cargo: &mut Command, platform: &Platform, way: &Way) -> Result<()> 
     for (key, value) in profile.iter().filter(|(_, value)| !value.is_table()) {
         cargo.arg("--config").arg(format!("profile.release.{key}={value}"));
     }
-    refuse_what_stays(way)
+    Ok(())
 }
 
 /// The flags that .cargo/config.toml has for a target.

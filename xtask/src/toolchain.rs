@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How one target is built.
+/// How the platforms of one image are built.
 pub struct Way {
     toolchain: Toolchain,
     builds_core: bool,
@@ -22,9 +22,9 @@ struct Toolchain {
     rustc: PathBuf,
 }
 
-/// Finds a way for each of the platforms, or says what is missing. One compiler builds them all, so that an image is
+/// Finds a way to build all of the platforms, or says what is missing. One compiler builds them all, so that an image is
 /// the same from everybody who has that one.
-pub fn ways(platforms: &[&'static Platform]) -> Result<Vec<Way>> {
+pub fn way(platforms: &[&'static Platform]) -> Result<Way> {
     let active = Toolchain::active();
     let linker = linker(&active)?;
     let mut missing = Vec::new();
@@ -43,7 +43,7 @@ pub fn ways(platforms: &[&'static Platform]) -> Result<Vec<Way>> {
             missing.join(" "),
         )
     };
-    Ok(platforms.iter().map(|_| Way { toolchain: toolchain.clone(), builds_core, linker: linker.clone() }).collect())
+    Ok(Way { toolchain, builds_core, linker })
 }
 
 impl Way {

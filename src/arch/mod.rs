@@ -1,6 +1,6 @@
 //! What differs between architectures, one file each, the same parts in the same order: the system-call numbers and
 //! instruction, two types that save bytes, how to wait, the signal ABI, the trap, the entry point. Nothing outside this
-//! folder knows an architecture.
+//! directory knows an architecture.
 
 use core::mem::MaybeUninit;
 

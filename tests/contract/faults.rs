@@ -93,8 +93,8 @@ fn dots(mut reader: PipeReader) -> bool {
 
 #[test]
 fn messages_reach_files_and_devices() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("stderr");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("stderr");
     let mut command = alone(shipped());
     command.stderr(File::create(&path).expect("writable"));
     Pause::start(command).terminated().exited(0, "", "");

@@ -190,13 +190,13 @@ fn the_schemas_of_oci_accept_every_document() {
         Client::new(Sid, "OCI's JSON schemas", "grep ^golang-github-opencontainers-image-spec-dev /usr/packages");
     fs::write(client.sandbox.path("/run/image/schemas.py"), SCHEMAS).expect("writable");
     let accepted = client.sh("python3 schemas.py");
-    let documents = fs::read_dir(IMAGE.folder.join("all/blobs/sha256")).expect("a folder").count();
+    let documents = fs::read_dir(IMAGE.directory.join("all/blobs/sha256")).expect("a directory").count();
     // Every blob but the layers, of which there are as many as configurations and as manifests, and two files beside.
     assert_eq!(accepted.lines().count(), (documents - 1) / 3 * 2 + 1 + 2, "{accepted}");
     client.held("every document of all platforms is accepted");
 }
 
-/// A client in a sandbox with the packages of a suite, in a folder with the image in every form.
+/// A client in a sandbox with the packages of a suite, in a directory with the image in every form.
 struct Client {
     sandbox: Sandbox,
     suite: Suite,
@@ -221,7 +221,7 @@ impl Client {
             sandbox.lay_over(suite);
         }
         let mut client = Self { sandbox, suite, name, version: String::new(), commands: Vec::new() };
-        client.sandbox.run(&["cp", "--recursive", IMAGE.folder.to_str().expect("UTF-8"), "/run/image"]);
+        client.sandbox.run(&["cp", "--recursive", IMAGE.directory.to_str().expect("UTF-8"), "/run/image"]);
         if suite == Sid {
             let configure = "cp -r $0/etc/apptainer /etc && mkdir -p /var/lib/apptainer/mnt/session";
             client.sandbox.run(&["sh", "-c", configure, suite.files().to_str().expect("UTF-8")]);
@@ -279,7 +279,7 @@ impl Client {
 
 /// The image as clients are given it, which the tests share: it is the same every time.
 struct Image {
-    folder: PathBuf,
+    directory: PathBuf,
     /// The hash of the layer in pause.tar.
     layer: String,
     /// This platform's program in it, and in the others: they may come from another compiler.
@@ -288,9 +288,9 @@ struct Image {
 
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let built = pause_tests::target().join("tmp/clients");
-    let folder = built.join("image");
-    fs::remove_dir_all(&folder).ok();
-    fs::create_dir_all(&folder).expect("writable");
+    let directory = built.join("image");
+    fs::remove_dir_all(&directory).ok();
+    fs::create_dir_all(&directory).expect("writable");
     let own = pause_tests::platform().to_string();
     let foreign = ["linux/arm64", "linux/riscv64", "linux/amd64"].into_iter().filter(|platform| *platform != own);
     let foreign: Vec<&str> = foreign.take(2).collect();
@@ -309,17 +309,17 @@ static IMAGE: LazyLock<Image> = LazyLock::new(|| {
         // However long it takes; what is wrong with it, it says on standard error.
         let status = command.status().expect("cargo runs");
         assert!(status.success(), "{command:?} failed: {status}");
-        fs::copy(built.join("pause.tar"), folder.join(name).with_extension("tar")).expect("writable");
+        fs::copy(built.join("pause.tar"), directory.join(name).with_extension("tar")).expect("writable");
     }
     for (name, archive) in [("layout", "pause.tar"), ("all", "all.tar")] {
-        let archive = fs::File::open(folder.join(archive)).expect("readable");
-        tar::Archive::new(archive).unpack(folder.join(name)).expect("an archive");
+        let archive = fs::File::open(directory.join(archive)).expect("readable");
+        tar::Archive::new(archive).unpack(directory.join(name)).expect("an archive");
     }
-    let [(layer, tar), (_, others)] = ["layout", "all"].map(|layout| own_layer(&folder.join(layout)));
-    fs::write(folder.join("layer.tar"), &tar).expect("writable");
-    fs::write(folder.join("marker"), vec![0; MARKER]).expect("writable");
-    fs::create_dir(folder.join("x")).expect("writable");
-    Image { folder, layer, programs: [only_file(&tar), only_file(&others)] }
+    let [(layer, tar), (_, others)] = ["layout", "all"].map(|layout| own_layer(&directory.join(layout)));
+    fs::write(directory.join("layer.tar"), &tar).expect("writable");
+    fs::write(directory.join("marker"), vec![0; MARKER]).expect("writable");
+    fs::create_dir(directory.join("x")).expect("writable");
+    Image { directory, layer, programs: [only_file(&tar), only_file(&others)] }
 });
 
 /// The layer for this platform: its hash, and what is compressed in it.

@@ -15,11 +15,11 @@ use tar::{EntryType, Header};
 #[test]
 #[ignore = "needs root and buildah: cargo test --test engines containerfile:: -- --ignored"]
 fn buildah_builds_the_same_image() {
-    let (folder, sandbox) = (tempfile::tempdir().expect("a folder"), Sandbox::new());
-    let tools = Image::read(&pause_tests::sandbox::image(folder.path(), &[NAME]));
+    let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::new());
+    let tools = Image::read(&pause_tests::sandbox::image(directory.path(), &[NAME]));
     make_the_file();
     sandbox.run(&["buildah", "build", "--tag", NAME, "."]);
-    let archive = folder.path().join("built.tar");
+    let archive = directory.path().join("built.tar");
     sandbox.run(&["buildah", "push", NAME, &format!("docker-archive:{}:{NAME}", archive.display())]);
     assert_eq!(Image::read(&archive), tools, "what buildah built, and the tool's image");
 }
@@ -38,11 +38,11 @@ fn dockers_buildkit_builds_the_same_image() {
 }
 
 fn docker_builds_the_same_image(builder: &str) {
-    let (folder, sandbox) = (tempfile::tempdir().expect("a folder"), Sandbox::with_docker());
-    let tools = Image::read(&pause_tests::sandbox::image(folder.path(), &[NAME]));
+    let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::with_docker());
+    let tools = Image::read(&pause_tests::sandbox::image(directory.path(), &[NAME]));
     make_the_file();
     sandbox.run(&["env", builder, "docker", "build", "--tag", NAME, "--file=Containerfile", "."]);
-    let archive = folder.path().join("built.tar");
+    let archive = directory.path().join("built.tar");
     sandbox.run(&["docker", "save", "--output", path(&archive), NAME]);
     assert_eq!(Image::read(&archive), tools, "what docker built, and the tool's image");
 }
@@ -50,12 +50,12 @@ fn docker_builds_the_same_image(builder: &str) {
 #[test]
 #[ignore = "needs root and docker: cargo test --test engines containerfile:: -- --ignored"]
 fn docker_loads_the_tools_image_under_all_its_names() {
-    let (folder, sandbox) = (tempfile::tempdir().expect("a folder"), Sandbox::with_docker());
+    let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::with_docker());
     let names = [NAME, "docker.io/rancher/mirrored-pause:3.6"];
-    let archive = pause_tests::sandbox::image(folder.path(), &names);
+    let archive = pause_tests::sandbox::image(directory.path(), &names);
     sandbox.run(&["docker", "load", "--input", path(&archive)]);
     for name in names {
-        let saved = folder.path().join("saved.tar");
+        let saved = directory.path().join("saved.tar");
         sandbox.run(&["docker", "save", "--output", path(&saved), name]);
         assert_eq!(Image::read(&saved), Image::read(&archive), "{name} as docker has it, and the tool's image");
     }

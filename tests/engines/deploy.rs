@@ -55,10 +55,11 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
                 let is_docker = name == "cri-dockerd";
                 let sandbox = if is_docker { Sandbox::with_docker() } else { Sandbox::new() };
                 let image = if is_docker { "docker image" } else { "podman image" };
-                let folder = archive(name);
+                let directory = archive(name);
                 let (distribution, names) = (&DISTRIBUTIONS[name], asked_for(name));
-                let run =
-                    |command: &str| sandbox.run(&["sh", "-euc", &format!("cd {}; {command}", folder.path().display())]);
+                let run = |command: &str| {
+                    sandbox.run(&["sh", "-euc", &format!("cd {}; {command}", directory.path().display())])
+                };
                 // One command for each name, where that is what it takes.
                 for name in &names {
                     run(&distribution.load.replace("NAME", name));
@@ -68,8 +69,8 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
                 assert_eq!(run(&format!("{image} ls --quiet")), "");
             }
             _ => {
-                let folder = archive(name);
-                let archive = folder.path().join("pause.tar");
+                let directory = archive(name);
+                let archive = directory.path().join("pause.tar");
                 // A namespace each, as if it were a node each.
                 let ctr = format!("ctr --namespace {name} images");
                 containerd.run(&["sh", "-euc", &format!("{ctr} import {}", archive.display())]);
@@ -87,12 +88,12 @@ fn containerd_does_not_load_an_image_for_another_platform() {
     let foreign = if std::env::consts::ARCH == "s390x" { "amd64" } else { "s390x" };
     let sandbox = Sandbox::new();
     sandbox.start_containerd();
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "image", "--platform", foreign, "--output"]).arg(folder.path());
+    command.args(["xtask", "image", "--platform", foreign, "--output"]).arg(directory.path());
     let status = command.current_dir(ROOT).stdout(Stdio::null()).status();
     assert!(status.expect("cargo runs").success(), "{command:?}");
-    let archive = folder.path().join("pause.tar").display().to_string();
+    let archive = directory.path().join("pause.tar").display().to_string();
     let ended = sandbox.try_run(&["ctr", "--namespace", "k8s.io", "images", "import", &archive]);
     assert!(!ended.status.success() && ended.to_string().contains(message), "{ended}");
 }
@@ -114,9 +115,9 @@ fn the_commands_for_docker_do_what_the_page_says() {
 fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
     let node = Node::new("podman", Sandbox::new());
     node.load();
-    let folder = "/etc/containers/containers.conf.d";
+    let directory = "/etc/containers/containers.conf.d";
     let configuration = &node.page.blocks(USE, "toml")[0];
-    node.run(&format!("mkdir -p {folder}; cat > {folder}/pause.conf << 'end'\n{configuration}\nend"));
+    node.run(&format!("mkdir -p {directory}; cat > {directory}/pause.conf << 'end'\n{configuration}\nend"));
     let run = node.page.commands(USE).join("\n");
     node.run(&run.replace("pod create", &format!("pod create --cgroup-parent={}", node.sandbox.cgroup)));
     node.check("0");
@@ -124,22 +125,22 @@ fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
     assert_eq!(node.run("podman pod ls --quiet; podman container ls --all --quiet; podman image ls --quiet"), "");
 }
 
-/// A machine on which one page is followed, in the folder where the archive is.
+/// A machine on which one page is followed, in the directory where the archive is.
 struct Node {
     page: &'static Page,
     name: String,
     sandbox: Sandbox,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Node {
     fn new(name: &str, sandbox: Sandbox) -> Self {
-        Self { page: &PAGES[name], name: name.into(), sandbox, folder: archive(name) }
+        Self { page: &PAGES[name], name: name.into(), sandbox, directory: archive(name) }
     }
 
     #[track_caller]
     fn run(&self, script: &str) -> String {
-        let script = format!("cd {}\n{script}", self.folder.path().display());
+        let script = format!("cd {}\n{script}", self.directory.path().display());
         self.sandbox.run(&["bash", "-euo", "pipefail", "-c", &script])
     }
 
@@ -175,18 +176,18 @@ impl Node {
     }
 }
 
-/// Makes the archive for a distribution, in a folder of its own.
+/// Makes the archive for a distribution, in a directory of its own.
 fn archive(name: &str) -> TempDir {
     // Building the tool may take longer than a command is given.
     pause_tests::shipped();
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "image", "--output"]).arg(folder.path()).current_dir(ROOT);
+    command.args(["xtask", "image", "--output"]).arg(directory.path()).current_dir(ROOT);
     if DISTRIBUTIONS.contains_key(name) {
         command.args(["--for", name]);
     }
     pause_tests::sandbox::succeed(command);
-    folder
+    directory
 }
 
 /// In the order that lists of images have.

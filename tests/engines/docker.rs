@@ -55,8 +55,8 @@ impl Node {
     }
 
     fn load(&self) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let archive = pause_tests::sandbox::image(folder.path(), &[LOADED]);
+        let directory = tempfile::tempdir().expect("a directory");
+        let archive = pause_tests::sandbox::image(directory.path(), &[LOADED]);
         self.sandbox.run(&["docker", "load", "--input", archive.to_str().expect("UTF-8")]);
     }
 

@@ -143,9 +143,9 @@ fn sleeps_and_ends_under_the_projects_seccomp_profile() {
 #[ignore = "needs root and podman: cargo test --test engines podman:: -- --ignored"]
 fn is_loaded_under_all_its_names() {
     let names = [IMAGE, "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let sandbox = Sandbox::new();
-    let archive = pause_tests::sandbox::image(folder.path(), &names);
+    let archive = pause_tests::sandbox::image(directory.path(), &names);
     sandbox.run(&["podman", "load", "--input", archive.to_str().expect("UTF-8")]);
     let ids = names.map(|name| sandbox.run(&["podman", "image", "inspect", "--format={{.Id}}", name]));
     assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} are {ids:?}");
@@ -160,9 +160,9 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         let node = Self { sandbox: Sandbox::new() };
-        let archive = pause_tests::sandbox::image(folder.path(), &[IMAGE]);
+        let archive = pause_tests::sandbox::image(directory.path(), &[IMAGE]);
         node.podman(&["load", "--input", archive.to_str().expect("UTF-8")]);
         node.sandbox.import_busybox("podman");
         node

@@ -23,9 +23,9 @@ const NOT_IN_THE_IMAGE: [&str; 2] = ["linux/mips64le", "linux/arm/v6"];
 fn skopeo_picks_the_platform_it_is_asked_for() {
     let registry = Registry::new(&[]);
     registry.picks_what_is_asked_for(|asked| {
-        let copy = registry.folder.path().join(asked.replace('/', "-"));
+        let copy = registry.directory.path().join(asked.replace('/', "-"));
         registry.skopeo(asked, &copy).map(|()| {
-            // A copy to a folder: the manifest as it came, and blobs named by their hash alone.
+            // A copy to a directory: the manifest as it came, and blobs named by their hash alone.
             let manifest = ImageManifest::from_file(copy.join("manifest.json")).expect("a manifest");
             let layer = copy.join(manifest.layers()[0].digest().digest());
             Picked::new(manifest.config().digest().clone(), &layer)
@@ -39,7 +39,7 @@ fn skopeo_refuses_a_platform_that_is_not_there() {
     let registry = Registry::new(&[]);
     for platform in NOT_IN_THE_IMAGE {
         let refusal = format!("no image found in image index for {}", containers_image_calls_it(platform));
-        refused(registry.skopeo(platform, &registry.folder.path().join("copy")), platform, &refusal);
+        refused(registry.skopeo(platform, &registry.directory.path().join("copy")), platform, &refusal);
     }
 }
 
@@ -49,7 +49,7 @@ fn podman_picks_the_platform_it_is_asked_for() {
     let registry = Registry::new(&["podman"]);
     registry.picks_what_is_asked_for(|asked| {
         registry.podman(asked).map(|id| {
-            let program = registry.folder.path().join("pause");
+            let program = registry.directory.path().join("pause");
             // Nothing of it may be left for the next platform.
             let take_out = "
                 cp \"$(podman image mount $1)/pause\" $2
@@ -87,7 +87,7 @@ fn containerd_picks_the_platform_it_is_asked_for_and_pulls_nothing_else() {
             let part = part.unwrap_or_else(|| panic!("for {asked} containerd pulled no manifest: {pulled:?}"));
             let needed = [&IMAGE.index, &part.manifest, &part.config, &part.layer].map(|blob| blob.digest().as_ref());
             assert_eq!(pulled, BTreeSet::from(needed), "what containerd pulled for {asked}, and what it needs");
-            let layer = registry.folder.path().join("layer");
+            let layer = registry.directory.path().join("layer");
             let get = ctr(&format!("content get {} > {}", part.layer.digest(), path(&layer)));
             registry.sandbox.run(&["sh", "-euc", &get]);
             Picked::new(part.config.digest().clone(), &layer)
@@ -106,10 +106,10 @@ fn containerd_refuses_a_platform_that_is_not_there() {
 
 const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 
-/// A machine with a registry that has the image, and a folder for what is taken out of it.
+/// A machine with a registry that has the image, and a directory for what is taken out of it.
 struct Registry {
     sandbox: Sandbox,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 /// What a client that did not succeed printed, and how it ended.
@@ -123,9 +123,9 @@ impl Registry {
             let found = sandbox.try_run(&["sh", "-c", "command -v $0", package]);
             assert!(found.status.success(), "{package} is missing: apt-get install {package}");
         }
-        let registry = Self { sandbox, folder: tempfile::tempdir().expect("a folder") };
+        let registry = Self { sandbox, directory: tempfile::tempdir().expect("a directory") };
         registry.sandbox.start_registry();
-        let archive = registry.folder.path().join("pause.tar");
+        let archive = registry.directory.path().join("pause.tar");
         fs::write(&archive, IMAGE.archive(&[NAME.to_owned()]).expect("an archive")).expect("written");
         registry.sandbox.push(&archive, NAME, REFERENCE);
         registry
@@ -137,7 +137,7 @@ impl Registry {
         registry
     }
 
-    /// Copies the platform's part of the image to a folder.
+    /// Copies the platform's part of the image to a directory.
     fn skopeo(&self, platform: &str, copy: &Path) -> Result<(), Failure> {
         let (architecture, variant) = parse(platform);
         let mut words = vec!["skopeo", "--override-os=linux", "--override-arch", architecture];
@@ -237,9 +237,9 @@ impl Picked {
 
     fn new(config: Digest, layer: &Path) -> Self {
         let layer = fs::File::open(layer).unwrap_or_else(|error| panic!("{}: {error}", layer.display()));
-        let folder = tempfile::tempdir().expect("a folder");
-        tar::Archive::new(flate2::read::GzDecoder::new(layer)).unpack(&folder).expect("a layer");
-        Self { config, program: program_digest(&folder.path().join("pause")) }
+        let directory = tempfile::tempdir().expect("a directory");
+        tar::Archive::new(flate2::read::GzDecoder::new(layer)).unpack(&directory).expect("a layer");
+        Self { config, program: program_digest(&directory.path().join("pause")) }
     }
 }
 

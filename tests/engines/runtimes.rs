@@ -79,9 +79,9 @@ fn with_an_older_c_library_and_with_32_bits_it_is_the_same() {
     {
         println!("{suite}, {architecture}");
         let node = Node::new(&built(&[named(platform)])[0].path);
-        let runtimes = debian::kept(&format!("runtimes-{suite}-{architecture}"), |folder| {
-            Archive { kind: "deb", suite, architecture }.run(folder, DOWNLOAD);
-            folder.join("root")
+        let runtimes = debian::kept(&format!("runtimes-{suite}-{architecture}"), |directory| {
+            Archive { kind: "deb", suite, architecture }.run(directory, DOWNLOAD);
+            directory.join("root")
         });
         node.sandbox.run(&["sh", "-euc", CHANGE_ROOT, "sh", runtimes.to_str().expect("UTF-8")]);
         every_way_with(&node, ["/run/crun", "/run/runc"], |node, way| {
@@ -102,12 +102,12 @@ const DOWNLOAD: &str = r#"
     [ -e lib ] || ln -s usr/lib lib
 "#;
 
-/// Makes programs of the runtimes that run in the folder `$1` as their root.
+/// Makes programs of the runtimes that run in the directory `$1` as their root.
 const CHANGE_ROOT: &str = r#"
     mkdir /run/root
     mount --bind $1 /run/root
-    for folder in proc sys dev tmp; do
-        mount --rbind /$folder /run/root/$folder
+    for directory in proc sys dev tmp; do
+        mount --rbind /$directory /run/root/$directory
     done
     mount -t tmpfs tmpfs /run/root/run
     for runtime in crun runc; do
@@ -159,7 +159,7 @@ fn every_way_with(node: &Node, runtimes: [&'static str; 2], test: impl Fn(&Node,
     }
 }
 
-/// A machine with a bundle: the folder of a container's configuration and its root file system.
+/// A machine with a bundle: the directory of a container's configuration and its root file system.
 struct Node {
     sandbox: Sandbox,
     bundle: TempDir,
@@ -187,7 +187,7 @@ const RUN: &str = r#"
 
 impl Node {
     fn new(program: &Path) -> Self {
-        let node = Self { sandbox: Sandbox::new(), bundle: tempfile::tempdir().expect("a folder") };
+        let node = Self { sandbox: Sandbox::new(), bundle: tempfile::tempdir().expect("a directory") };
         fs::create_dir(node.bundle.path().join("rootfs")).expect("writable");
         fs::copy(program, node.program()).expect("writable");
         node

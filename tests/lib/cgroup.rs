@@ -10,7 +10,7 @@ type Names = [&'static str; 2];
 
 /// A cgroup of its own. Dropped, it is thawed, and removed when its last process is gone.
 pub struct Cgroup {
-    folder: PathBuf,
+    directory: PathBuf,
     version: usize,
 }
 
@@ -32,9 +32,9 @@ impl Cgroup {
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("pause-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = root.join(name);
-        std::fs::create_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}; run this test as root"));
-        Self { folder, version }
+        let directory = root.join(name);
+        std::fs::create_dir(&directory).unwrap_or_else(|error| panic!("{directory:?}: {error}; run this test as root"));
+        Self { directory, version }
     }
 
     pub fn around(controller: &str, pid: Pid) -> Self {
@@ -45,11 +45,11 @@ impl Cgroup {
 
     /// The file that moves a process here.
     pub fn processes(&self) -> PathBuf {
-        self.folder.join("cgroup.procs")
+        self.directory.join("cgroup.procs")
     }
 
     pub fn set(&self, file: Names, value: &str) {
-        let path = self.folder.join(file[self.version - 1]);
+        let path = self.directory.join(file[self.version - 1]);
         std::fs::write(&path, value).unwrap_or_else(|error| panic!("{value} to {path:?}: {error}"));
     }
 
@@ -64,9 +64,9 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        if self.folder.join("freezer.state").exists() || self.version == 2 {
+        if self.directory.join("freezer.state").exists() || self.version == 2 {
             self.thaw();
         }
-        eventually("the cgroup to be empty", || std::fs::remove_dir(&self.folder).is_ok());
+        eventually("the cgroup to be empty", || std::fs::remove_dir(&self.directory).is_ok());
     }
 }

@@ -10,9 +10,9 @@ pub fn record(client: &str, suite: Suite, printed: &str, commands: &[String], he
     let version = version(printed);
     let (suite, command) = (suite.name(), commands.join("; "));
     let row = json!({ "client": client, "suite": suite, "version": version, "command": command, "held": held });
-    let folder = crate::target().join("clients");
-    fs::create_dir_all(&folder).expect("writable");
-    fs::write(folder.join(format!("{client}, {suite}: {held}.json")), row.to_string()).expect("writable");
+    let directory = crate::target().join("clients");
+    fs::create_dir_all(&directory).expect("writable");
+    fs::write(directory.join(format!("{client}, {suite}: {held}.json")), row.to_string()).expect("writable");
 }
 
 #[track_caller]

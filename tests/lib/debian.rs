@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// Has apt work on the current folder alone and for one architecture, so that it needs no root and dpkg need not know
-/// of the architecture.
+/// Has apt work on the current directory alone and for one architecture, so that it needs no root and dpkg need not
+/// know of the architecture.
 const SET_UP: &str = r#"
     archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
         head -n 1)
@@ -42,12 +42,12 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Runs a shell script in an empty folder; with `"$@"` apt-get and apt-cache know this archive. Returns what it
+    /// Runs a shell script in an empty directory; with `"$@"` apt-get and apt-cache know this archive. Returns what it
     /// printed.
-    pub fn run(&self, folder: &Path, script: &str) -> String {
+    pub fn run(&self, directory: &Path, script: &str) -> String {
         for attempt in 1.. {
             let mut command = Command::new("sh");
-            command.args(["-euc", &format!("{SET_UP}{script}")]).current_dir(folder);
+            command.args(["-euc", &format!("{SET_UP}{script}")]).current_dir(directory);
             command.env("KIND", self.kind).env("SUITE", self.suite).env("ARCHITECTURE", self.architecture);
             let output = command.output().expect("sh runs");
             if output.status.success() {
@@ -105,7 +105,7 @@ impl Suite {
     }
 
     fn unpacked(self) -> PathBuf {
-        kept(&format!("debian-{}", self.name()), |folder| {
+        kept(&format!("debian-{}", self.name()), |directory| {
             // To apt nothing is installed, so that it brings everything the packages depend on.
             let download = format!(
                 r#"
@@ -118,19 +118,19 @@ impl Suite {
                 "#,
                 self.packages()
             );
-            Archive { kind: "deb", suite: self.name(), architecture: this_architecture() }.run(folder, &download);
-            folder.join("root")
+            Archive { kind: "deb", suite: self.name(), architecture: this_architecture() }.run(directory, &download);
+            directory.join("root")
         })
     }
 }
 
-/// A file or folder in the build's own: unless it is there, `make` makes it somewhere in an empty folder.
+/// A file or directory in the build's own: unless it is there, `make` makes it somewhere in an empty directory.
 pub fn kept(name: &str, make: impl FnOnce(&Path) -> PathBuf) -> PathBuf {
     let kept = target().join(name);
     if !kept.exists() {
-        fs::create_dir_all(target()).expect("a folder");
-        let folder = tempfile::tempdir_in(target()).expect("a folder");
-        fs::rename(make(folder.path()), &kept).expect("the same file system");
+        fs::create_dir_all(target()).expect("a directory");
+        let directory = tempfile::tempdir_in(target()).expect("a directory");
+        fs::rename(make(directory.path()), &kept).expect("the same file system");
     }
     kept
 }

@@ -1,25 +1,18 @@
 //! The seccomp profile of deploy/, in Docker's format: which system calls are allowed, and why.
 
-use oci_spec::runtime::{Arch, LinuxSeccompAction};
+use oci_spec::runtime::LinuxSeccompAction;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
 /// The file itself.
 pub const TEXT: &str = include_str!("../../deploy/seccomp.json");
 
+/// But for `archMap`, which is written from the table of platforms.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Profile {
     pub default_action: LinuxSeccompAction,
-    pub arch_map: Vec<Architecture>,
     pub syscalls: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Architecture {
-    pub architecture: Arch,
-    pub sub_architectures: Vec<Arch>,
 }
 
 /// Calls that are allowed for one reason.

@@ -1,4 +1,4 @@
-//! A machine within the machine, for container engines to run in: namespaces and folders of its own, so that the
+//! A machine within the machine, for container engines to run in: namespaces and directories of its own, so that the
 //! machine stays as it was, however a test ends. What fails says which command it was and what it printed.
 
 use crate::ROOT;
@@ -16,7 +16,7 @@ const STRICT: &str = "-euc";
 /// last process in the mount namespace ends, it is gone. Their images need a file system that overlays can lie on,
 /// which an overlay is not.
 ///
-/// crun refuses the hybrid of cgroup v1 with a v2 hierarchy beside it, and Podman makes folders where the latter was.
+/// crun refuses the hybrid of cgroup v1 with a v2 hierarchy beside it, and Podman makes directories where the latter was.
 /// Engines copy the machine's name servers, which may lie in the /run that is hidden here; none is needed.
 ///
 /// A shell is PID 1 because it reaps what engines leave behind, and it ends when the test does, for then `cat` finds
@@ -25,9 +25,9 @@ const STRICT: &str = "-euc";
 const SET_UP: &str = r#"
     mount -t tmpfs tmpfs /run
     mount -t tmpfs tmpfs /dev/shm
-    for folder in /etc /var/lib; do
-        mkdir -p /run/upper$folder /run/work$folder
-        mount -t overlay -o lowerdir=$folder,upperdir=/run/upper$folder,workdir=/run/work$folder overlay $folder
+    for top in /etc /var/lib; do
+        mkdir -p /run/upper$top /run/work$top
+        mount -t overlay -o lowerdir=$top,upperdir=/run/upper$top,workdir=/run/work$top overlay $top
     done
     for storage in /var/lib/containers /var/lib/docker; do
         mkdir -p $storage
@@ -183,13 +183,13 @@ impl Sandbox {
         format!("/proc/{}/root{path}", self.keeper.id()).into()
     }
 
-    /// `program` in the sandbox, found in the system's own folders alone, for a client has to match its daemon.
+    /// `program` in the sandbox, found in the system's own directories alone, for a client has to match its daemon.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let namespace = |kind, file| format!("--{kind}=/proc/{}/ns/{file}", self.keeper.id());
         let mut command = Command::new("nsenter");
         command.args([namespace("mount", "mnt"), namespace("net", "net"), namespace("ipc", "ipc")]);
         command.args([namespace("uts", "uts"), namespace("pid", "pid_for_children")]);
-        // Entering a mount namespace leads to its root folder.
+        // Entering a mount namespace leads to its root directory.
         command.args(["--", "env", &format!("--chdir={ROOT}")]).arg(program);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/run");
         command.env("TMPDIR", "/run");
@@ -229,10 +229,10 @@ pub fn remove_cgroups(name: &str) {
     }
 }
 
-/// Where cgroups are made: with v1 below the folder of each controller.
+/// Where cgroups are made: with v1 below the directory of each controller.
 fn hierarchies() -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
-    let mut hierarchies = folders(root);
+    let mut hierarchies = directories(root);
     hierarchies.push(root.into());
     hierarchies
 }
@@ -241,13 +241,13 @@ fn remove_cgroup(cgroup: &Path) -> Result<(), String> {
     if !cgroup.exists() {
         return Ok(());
     }
-    for child in folders(cgroup) {
+    for child in directories(cgroup) {
         remove_cgroup(&child)?;
     }
     fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
 }
 
-fn folders(parent: &Path) -> Vec<PathBuf> {
+fn directories(parent: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
@@ -281,16 +281,16 @@ pub fn zombies(states: &str) -> usize {
     states.lines().filter(|state| state.contains('Z')).count()
 }
 
-/// Makes the image with the tool, below `folder`, under the names given; returns the tar to load.
-pub fn image(folder: &Path, names: &[&str]) -> PathBuf {
+/// Makes the image with the tool, below `directory`, under the names given; returns the tar to load.
+pub fn image(directory: &Path, names: &[&str]) -> PathBuf {
     // Building the tool may take longer than a command is given.
     crate::shipped();
     let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "image", "--output"]).arg(folder);
+    command.args(["xtask", "image", "--output"]).arg(directory);
     command.args(names.iter().flat_map(|name| ["--tag", name]));
     command.current_dir(ROOT);
     succeed(command);
-    folder.join("pause.tar")
+    directory.join("pause.tar")
 }
 
 /// Runs a command that has to succeed, and returns what it printed, without the last line's end.

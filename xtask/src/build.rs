@@ -65,7 +65,7 @@ pub struct Crate {
 
 /// Where Cargo.toml is.
 pub fn root() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not in a folder of the project")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not in a directory of the project")
 }
 
 /// Builds the program for each platform and puts it into its place. That all can be built is made sure of before the
@@ -115,7 +115,7 @@ struct Compiled {
 fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
     let target = platform.target;
     let mut cargo = way.cargo(target);
-    // Cargo looks for .cargo/config.toml from the folder it runs in upwards.
+    // Cargo looks for .cargo/config.toml from the directory it runs in upwards.
     cargo.current_dir(root()?);
     cargo.args(["--quiet", "--locked", "--release", "--package", package, "--bin", package]);
     cargo.arg("--message-format=json-render-diagnostics");
@@ -147,8 +147,8 @@ fn of_registry(artifact: &Artifact) -> Option<Crate> {
 }
 
 /// Sees to it that nothing but the project's own files says how the program is built: neither the caller's variables nor
-/// the configuration in the caller's home folder, which cargo would join with the project's. The choice of a toolchain
-/// stays the caller's.
+/// the configuration in the caller's home, which cargo would join with the project's. The choice of a toolchain stays
+/// the caller's.
 fn configure(cargo: &mut Command, platform: &Platform, way: &Way) -> Result<()> {
     for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
         cargo.env_remove(name);

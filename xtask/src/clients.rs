@@ -16,8 +16,8 @@ const HEAD: &str = "\
 # Clients that read the image
 
 Each of these was run by a test, in a machine within the machine, with Debian's packages: bookworm's are the system's own,
-those of other suites are unpacked beside it. In the folder are `pause.tar` of this platform, `layout`, which is the same
-unpacked, and `layer.tar`, its layer; `all.tar` of all platforms, `foreign-first.tar` of another platform and this one,
+those of other suites are unpacked beside it. The directory has `pause.tar` of this platform; `layout`, the same
+unpacked; `layer.tar`, its layer; `all.tar` of all platforms; `foreign-first.tar` of another platform and this one;
 `foreign.tar` of two others. `$NAME` is the image's name, `$LAYER` the hash of its layer, `$PLATFORM` this platform.
 
 `cargo xtask clients` writes this page from what the tests recorded.
@@ -48,10 +48,10 @@ const NOT_RUN: [(&str, &str); 6] = [
 impl Clients {
     pub fn run(self) -> Result<()> {
         let root = build::root()?;
-        let folder = root.join("target/clients");
+        let directory = root.join("target/clients");
         let mut rows: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for entry in fs::read_dir(&folder).context("no test has recorded anything below target/clients")? {
+        for entry in fs::read_dir(&directory).context("no test has recorded anything below target/clients")? {
             let Record { client, suite, version, command, held } = serde_json::from_slice(&fs::read(entry?.path())?)?;
             versions.entry(suite.clone()).or_default().insert(format!("{client} {version}"));
             rows.entry((client, command, held)).or_default().insert(suite);

@@ -28,7 +28,7 @@ pub struct Image {
     /// repeat it for several
     #[arg(long = "for", value_name = "DISTRIBUTION", value_parser = PossibleValuesParser::new(distribution::names()))]
     distributions: Vec<String>,
-    /// Folder to write to [default: target/image of the project]
+    /// Directory to write to [default: target/image of the project]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -53,7 +53,7 @@ impl Image {
     pub fn run(self) -> Result<()> {
         let times = times()?;
         let output = match self.output {
-            Some(output) => std::path::absolute(&output).context("--output names no folder")?,
+            Some(output) => std::path::absolute(&output).context("--output names no directory")?,
             None => build::root()?.join("target/image"),
         };
         let (archive, sbom) = (output.join(ARCHIVE), output.join("pause.cdx.json"));

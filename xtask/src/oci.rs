@@ -115,9 +115,9 @@ impl Image {
             header.set_size(size as u64);
             header
         };
-        // Apptainer finds no blob in a folder that has no entry.
-        for folder in FOLDERS {
-            builder.append_data(&mut header(EntryType::Directory, 0o755, 0), folder, &[][..])?;
+        // Apptainer finds no blob in a directory that has no entry.
+        for directory in FOLDERS {
+            builder.append_data(&mut header(EntryType::Directory, 0o755, 0), directory, &[][..])?;
         }
         for (name, content) in files {
             builder.append_data(&mut header(EntryType::Regular, 0o644, content.len()), name, content.as_slice())?;
@@ -130,7 +130,7 @@ impl Image {
 /// read the first has priority. OCI would have but the tag in the second, which then names nothing without the first.
 pub const NAMES: [&str; 2] = ["io.containerd.image.name", ANNOTATION_REF_NAME];
 
-/// The folders of a layout, as entries of an archive are named.
+/// The directories of a layout, as entries of an archive are named.
 const FOLDERS: [&str; 2] = ["blobs/", "blobs/sha256/"];
 
 /// The files of a layout that are no blobs, and what Docker reads.

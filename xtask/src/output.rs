@@ -24,9 +24,9 @@ pub fn progress(steps: usize) -> Result<ProgressBar> {
 /// Writes a file whole or not at all, with the mode that was asked for, whatever the umask: it is part of what is shipped.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || -> Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".unfinished-").tempfile_in(folder)?;
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(directory)?;
+        let mut file = tempfile::Builder::new().prefix(".unfinished-").tempfile_in(directory)?;
         file.write_all(bytes)?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
         file.persist(path)?;

@@ -98,8 +98,8 @@ impl Toolchain {
             return Ok(Some(self.clone()));
         }
         let search = env::var_os("PATH").unwrap_or_default();
-        let others =
-            env::split_paths(&search).map(|folder| Self { cargo: folder.join("cargo"), rustc: folder.join("rustc") });
+        let others = env::split_paths(&search)
+            .map(|directory| Self { cargo: directory.join("cargo"), rustc: directory.join("rustc") });
         // One that does not even run cannot help.
         Ok(others
             .filter(|other| other.cargo.is_file() && other.rustc.is_file())
@@ -112,8 +112,8 @@ impl Toolchain {
     }
 
     fn has_core(&self, target: &str) -> Result<bool> {
-        let folder = self.print(["--print=target-libdir", "--target", target])?;
-        let Ok(entries) = fs::read_dir(folder) else { return Ok(false) };
+        let directory = self.print(["--print=target-libdir", "--target", target])?;
+        let Ok(entries) = fs::read_dir(directory) else { return Ok(false) };
         let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         Ok(names.any(|name| name.starts_with("libcore-") && name.ends_with(".rlib")))
     }
@@ -141,7 +141,8 @@ fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
     let for_host = toolchain.print(["--print=target-libdir"])?;
     let own = Path::new(&for_host).with_file_name("bin").join("rust-lld");
     let search = env::var_os("PATH").unwrap_or_default();
-    let in_path = |name: &str| env::split_paths(&search).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let in_path =
+        |name: &str| env::split_paths(&search).map(|directory| directory.join(name)).find(|path| path.is_file());
     let found = if own.is_file() { Some(own.clone()) } else { ["ld.lld-22", "ld.lld"].into_iter().find_map(in_path) };
     found.with_context(|| {
         format!(

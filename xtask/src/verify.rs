@@ -326,7 +326,10 @@ fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
         match entry.header().entry_type() {
             EntryType::Directory => {
                 let is_expected = ["", ".", "blobs", "blobs/sha256"].contains(&name.trim_end_matches('/'));
-                ensure!(is_expected && size == 0 && is_plain(entry.header()), "{name} is no folder of an OCI layout");
+                ensure!(
+                    is_expected && size == 0 && is_plain(entry.header()),
+                    "{name} is no folder of an OCI layout"
+                );
                 continue;
             }
             EntryType::Regular => {

@@ -18,21 +18,22 @@ const DOWNLOAD: &str = r#"
 "#;
 
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    debian::kept("kubelet", |folder| {
-        Archive { kind: "deb-src", suite: "bookworm", architecture: debian::this_architecture() }.run(folder, DOWNLOAD);
-        build(folder)
+    debian::kept("kubelet", |directory| {
+        Archive { kind: "deb-src", suite: "bookworm", architecture: debian::this_architecture() }
+            .run(directory, DOWNLOAD);
+        build(directory)
     })
 });
 
 /// Builds it without the clients of clouds and of Docker, which saves a third of the time.
-fn build(folder: &Path) -> PathBuf {
+fn build(directory: &Path) -> PathBuf {
     let start = Instant::now();
-    let program = folder.join("kubelet");
+    let program = directory.join("kubelet");
     let mut command = Command::new("go");
     command.args(["build", "-tags=providerless,dockerless", "-ldflags=-s -w", "-o"]).arg(&program);
-    command.arg("./cmd/kubelet").current_dir(folder.join("src/k8s.io/kubernetes")).env_remove("GOFLAGS");
+    command.arg("./cmd/kubelet").current_dir(directory.join("src/k8s.io/kubernetes")).env_remove("GOFLAGS");
     command.env("GO111MODULE", "off").env("CGO_ENABLED", "0");
-    command.env("GOPATH", folder).env("GOCACHE", folder.join("compiled")).env("GOTMPDIR", folder);
+    command.env("GOPATH", directory).env("GOCACHE", directory.join("compiled")).env("GOTMPDIR", directory);
     let status = command.stdin(Stdio::null()).status();
     let status = status.unwrap_or_else(|error| panic!("go: {error}: install Debian's package golang-go"));
     assert!(status.success(), "{command:?}: {status}");
@@ -41,8 +42,8 @@ fn build(folder: &Path) -> PathBuf {
     program
 }
 
-/// Hides the machine's own: the settings of the kernel that the kubelet changes, and the log folder, whose place it does
-/// not let anyone choose. The cgroup is one it expects to be there.
+/// Hides the machine's own: the settings of the kernel that the kubelet changes, and the log directory, which cannot be
+/// configured. The cgroup is one it expects to be there.
 const SET_UP: &str = r#"
     for file in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys \
         kernel/keys/root_maxbytes
@@ -86,7 +87,7 @@ const DAEMON: &str = "/run/kubelet --config=/run/kubelet.yaml --hostname-overrid
     --container-runtime-endpoint=unix:///run/containerd/containerd.sock";
 
 impl Node {
-    /// Starts a kubelet that knows of no API server, only of the manifests it finds in a folder.
+    /// Starts a kubelet that knows of no API server, only of the manifests it finds in a directory.
     pub fn start_kubelet(&self) {
         let program = PROGRAM.to_str().expect("UTF-8");
         self.sandbox.run(&["sh", "-euc", SET_UP, "sh", &self.sandbox.cgroup, program]);

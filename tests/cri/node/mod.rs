@@ -117,9 +117,9 @@ const DAEMON: &str =
 
 /// The image, as the archive that the tests share: it is the same every time.
 static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = pause_tests::target().join("cri");
-    sandbox::image(&folder, &[]);
-    folder
+    let directory = pause_tests::target().join("cri");
+    sandbox::image(&directory, &[]);
+    directory
 });
 
 pub struct Node {
@@ -129,7 +129,7 @@ pub struct Node {
     image_services: ImageServiceClient<Channel>,
     calls: runtime::Runtime,
     pods: Cell<u32>,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Node {
@@ -188,16 +188,16 @@ impl Node {
             image_services: ImageServiceClient::new(channel),
             calls,
             pods: Cell::new(0),
-            folder: tempfile::tempdir().expect("a folder"),
+            directory: tempfile::tempdir().expect("a directory"),
         };
-        let busybox = node.folder.path().join("busybox.tar");
+        let busybox = node.directory.path().join("busybox.tar");
         busybox::write_image(&busybox, BUSYBOX);
         node.import(&busybox);
         node
     }
 
     fn import(&self, archive: &Path) {
-        // The folder of the archive may be hidden in the sandbox.
+        // The directory of the archive may be hidden in the sandbox.
         fs::copy(archive, self.sandbox.path("/run/image.tar")).expect("readable");
         self.sandbox.run(&["ctr", "--namespace=k8s.io", "images", "import", "/run/image.tar"]);
     }

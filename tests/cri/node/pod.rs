@@ -49,7 +49,7 @@ impl Pod<'_> {
         Process::new_with_root(self.proc()).expect("the sandbox's process")
     }
 
-    /// Its folder in the node's /proc.
+    /// Its directory in the node's /proc.
     #[track_caller]
     pub fn proc(&self) -> PathBuf {
         self.node.sandbox.path(&format!("/proc/{}", self.pid()))

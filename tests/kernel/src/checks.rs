@@ -195,9 +195,9 @@ fn a_tracer_that_comes_and_goes_leaves_it_asleep() -> Checked {
 }
 
 fn frozen_and_thawed_it_sleeps_on() -> Checked {
-    step("mkdir", sys::make_folder(c"/cgroup"))?;
+    step("mkdir", sys::make_directory(c"/cgroup"))?;
     step("mount", sys::mount(c"cgroup2", c"/cgroup"))?;
-    step("mkdir", sys::make_folder(c"/cgroup/pause"))?;
+    step("mkdir", sys::make_directory(c"/cgroup/pause"))?;
     let is = |state: &str| {
         let events = content(crate::text::path(format_args!("/cgroup/pause/cgroup.events")));
         events.as_str().lines().any(|line| line == state)

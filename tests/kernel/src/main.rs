@@ -29,8 +29,8 @@ use text::Text;
 /// Called by the entry point in `arch`. Returns the status to exit with, should the machine not restart.
 #[inline(never)] // Whatever is inlined into the entry point may want it aligned, and `_start` falls through into it.
 unsafe fn main(_argc: isize, _argv: *const *const u8) -> i32 {
-    sys::make_folder(c"/dev").ok();
-    sys::make_folder(c"/proc").ok();
+    sys::make_directory(c"/dev").ok();
+    sys::make_directory(c"/proc").ok();
     sys::mount(c"devtmpfs", c"/dev").ok();
     match sys::mount(c"proc", c"/proc") {
         Ok(()) => report(),

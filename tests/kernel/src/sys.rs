@@ -190,7 +190,7 @@ pub fn mount(kind: &CStr, place: &CStr) -> Result<(), isize> {
     .map(drop)
 }
 
-pub fn make_folder(path: &CStr) -> Result<(), isize> {
+pub fn make_directory(path: &CStr) -> Result<(), isize> {
     // SAFETY: the kernel only reads a string.
     checked(unsafe { syscall3(numbers::MKDIRAT, AT_FDCWD, path.as_ptr() as usize, 0o755) }).map(drop)
 }

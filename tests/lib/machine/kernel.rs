@@ -1,4 +1,4 @@
-//! Debian's kernels, downloaded and kept in target/kernels or the folder `PAUSE_KERNELS` names.
+//! Debian's kernels, downloaded and kept in target/kernels or the directory `PAUSE_KERNELS` names.
 
 use crate::debian::Archive;
 use crate::target;
@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use xtask::platform::Kernel;
 
-/// Downloads what the package `$kernel` depends on that has the kernel itself, and leaves it in the current folder. Which
-/// package the kernel is in has changed: linux-image-VERSION, from Linux 7 on linux-binary-VERSION.
+/// Leaves the kernel itself in the current directory, from what the package `$kernel` depends on. Which package has it
+/// has changed: linux-image-VERSION, from Linux 7 on linux-binary-VERSION.
 const DOWNLOAD: &str = r#"
     packages=$(apt-cache "$@" depends --recurse --important $kernel | grep -E '^linux-(image|binary)-[0-9]' | sort -u)
     apt-get "$@" download $packages
@@ -31,10 +31,10 @@ pub fn of(kernel: &Kernel) -> PathBuf {
         return path;
     }
     fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{cache:?}: {error}"));
-    let folder = tempfile::tempdir_in(&cache).expect("a folder");
+    let directory = tempfile::tempdir_in(&cache).expect("a directory");
     let archive = Archive { kind: "deb", suite: kernel.suite, architecture: kernel.architecture };
-    archive.run(folder.path(), &format!("kernel={}\n{DOWNLOAD}", kernel.package));
-    let downloaded = folder.path().join("kernel");
+    archive.run(directory.path(), &format!("kernel={}\n{DOWNLOAD}", kernel.package));
+    let downloaded = directory.path().join("kernel");
     let packed = fs::read(&downloaded).unwrap_or_else(|_| panic!("no kernel in what {} depends on", kernel.package));
     fs::write(&downloaded, unpacked(packed)).expect("writable");
     fs::rename(downloaded, &path).expect("the same file system");

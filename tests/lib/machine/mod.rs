@@ -30,10 +30,10 @@ pub struct Report {
 /// Boots a kernel with two files in its memory: a first process, and pause. The machine ends when that process has it
 /// restart.
 pub fn run(kernel: &Kernel, init: &Path, pause: &Path) -> Report {
-    let folder = tempfile::tempdir().expect("a folder");
-    let initrd = folder.path().join("initrd");
-    let console = folder.path().join("console");
-    let log = folder.path().join("log");
+    let directory = tempfile::tempdir().expect("a directory");
+    let initrd = directory.path().join("initrd");
+    let console = directory.path().join("console");
+    let log = directory.path().join("log");
     write_initrd(&initrd, &[("init", init), ("pause", pause)]);
 
     let mut command = Command::new(kernel.qemu[0]);
@@ -43,7 +43,7 @@ pub fn run(kernel: &Kernel, init: &Path, pause: &Path) -> Report {
     // Every process of one program has its instructions at the same addresses.
     command.arg("-append").arg(format!("{} panic=-1 norandmaps", kernel.arguments));
     command.args(["-d", "in_asm", "-dfilter", addresses_of(kernel, pause), "-D"]).arg(&log);
-    let said = folder.path().join("said");
+    let said = directory.path().join("said");
     command.stdin(Stdio::null()).stderr(File::create(&said).expect("a file"));
     let mut child = command.spawn().unwrap_or_else(|error| match error.kind() {
         ErrorKind::NotFound => panic!(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// A new group, below the root of its hierarchy. It goes when this goes out of scope, by when nobody should be left.
 pub struct Cgroup {
-    folder: PathBuf,
+    directory: PathBuf,
     /// Where this tool was before.
     origin: PathBuf,
     is_v2: bool,
@@ -38,15 +38,15 @@ impl Cgroup {
         };
         let groups = this.cgroups()?;
         let own = groups.into_iter().find(|group| is_own(&group.controllers)).context("this tool is in no cgroup")?;
-        let folder = root.join("pause-bench");
-        if !folder.is_dir() {
-            fs::create_dir(&folder).with_context(|| format!("cannot make the cgroup {}", folder.display()))?;
+        let directory = root.join("pause-bench");
+        if !directory.is_dir() {
+            fs::create_dir(&directory).with_context(|| format!("cannot make the cgroup {}", directory.display()))?;
         }
-        Ok(Self { folder, origin: root.join(own.pathname.trim_start_matches('/')), is_v2 })
+        Ok(Self { directory, origin: root.join(own.pathname.trim_start_matches('/')), is_v2 })
     }
 
     pub fn add(&self, process: Pid) -> Result<()> {
-        write(&self.folder.join("cgroup.procs"), &process.to_string())
+        write(&self.directory.join("cgroup.procs"), &process.to_string())
     }
 
     /// Until the guard goes out of scope, what this tool starts is charged to the group from its first byte on.
@@ -74,19 +74,19 @@ impl Cgroup {
 
     fn kernel_memory_now(&self) -> Result<u64> {
         if self.is_v2 {
-            let stat = read(&self.folder.join("memory.stat"))?;
+            let stat = read(&self.directory.join("memory.stat"))?;
             let kernel = stat.lines().find_map(|line| line.strip_prefix("kernel "));
             return Ok(kernel.context("no kernel in memory.stat")?.parse()?);
         }
-        Ok(read(&self.folder.join("memory.kmem.usage_in_bytes"))?.trim().parse()?)
+        Ok(read(&self.directory.join("memory.kmem.usage_in_bytes"))?.trim().parse()?)
     }
 
     /// The smallest share of CPU time there is.
     pub fn starve(&self) -> Result<()> {
         if self.is_v2 {
-            write(&self.folder.join("cpu.weight"), "1")
+            write(&self.directory.join("cpu.weight"), "1")
         } else {
-            write(&self.folder.join("cpu.shares"), "2")
+            write(&self.directory.join("cpu.shares"), "2")
         }
     }
 }
@@ -95,7 +95,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // The last processes may be on their way out.
         for _ in 0..100 {
-            if fs::remove_dir(&self.folder).is_ok() {
+            if fs::remove_dir(&self.directory).is_ok() {
                 return;
             }
             sleep(Duration::from_millis(10));

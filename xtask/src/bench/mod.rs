@@ -112,9 +112,9 @@ fn tables(results: &Results) -> Result<String> {
 
 fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
     let platform = platform::host()?;
-    let folder = tempfile::tempdir().context("cannot make a folder for the peers")?;
+    let directory = tempfile::tempdir().context("cannot make a directory for the peers")?;
     let ours = build::programs(&[platform], &indicatif::ProgressBar::hidden())?.remove(0);
-    let (subjects, missing) = peers::find(ours, peers, folder.path())?;
+    let (subjects, missing) = peers::find(ours, peers, directory.path())?;
     let in_density: Vec<&Subject> =
         subjects.iter().filter(|subject| [OURS, BASELINE, C_GLIBC].contains(&&*subject.name)).collect();
     let progress = output::progress(subjects.len() * STEPS + in_density.len() + 1)?;

@@ -84,10 +84,10 @@ const COMPILERS: [(&str, &str, &[&str]); 3] = [
     ("C, dietlibc", "dietlibc-dev", &["diet", "gcc"]),
 ];
 
-/// The program and the baseline come first. What has to be compiled is put into `folder`.
-pub fn find(ours: Program, peers: &[Peer], folder: &Path) -> Result<(Vec<Subject>, Vec<Missing>)> {
+/// The program and the baseline come first. What has to be compiled is put into `directory`.
+pub fn find(ours: Program, peers: &[Peer], directory: &Path) -> Result<(Vec<Subject>, Vec<Missing>)> {
     let platform = ours.platform;
-    let baseline = build_baseline(platform, folder)?;
+    let baseline = build_baseline(platform, directory)?;
     let mut found = vec![
         Subject { name: OURS.into(), program: ours, arguments: Vec::new() },
         Subject::new(BASELINE, platform, &baseline, &[])?,
@@ -98,7 +98,7 @@ pub fn find(ours: Program, peers: &[Peer], folder: &Path) -> Result<(Vec<Subject
     };
     for (name, package, compiler) in COMPILERS {
         if is_in_path(compiler[0]) {
-            let path = folder.join(package);
+            let path = directory.join(package);
             let source = build::root()?.join("bench/handlers.c");
             run(process::Command::new(compiler[0])
                 .args(&compiler[1..])
@@ -124,9 +124,9 @@ pub fn find(ours: Program, peers: &[Peer], folder: &Path) -> Result<(Vec<Subject
 }
 
 /// Assembles the baseline and links it as build.rs links the program.
-fn build_baseline(platform: &'static Platform, folder: &Path) -> Result<PathBuf> {
+fn build_baseline(platform: &'static Platform, directory: &Path) -> Result<PathBuf> {
     let root = build::root()?;
-    let (object, path) = (folder.join("baseline.o"), folder.join("baseline"));
+    let (object, path) = (directory.join("baseline.o"), directory.join("baseline"));
     run(process::Command::new("gcc").args(["-c", "-o"]).arg(&object).arg(root.join("bench/baseline.S")))?;
     let mut linker = process::Command::new(toolchain::host_linker()?);
     linker.args(["-flavor", "gnu", "-static", "-pie", "--oformat=binary", "--no-dynamic-linker", "--no-eh-frame-hdr"]);
@@ -139,7 +139,7 @@ fn build_baseline(platform: &'static Platform, folder: &Path) -> Result<PathBuf>
 }
 
 fn is_in_path(name: &str) -> bool {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(name).is_file())
+    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join(name).is_file())
 }
 
 fn run(command: &mut process::Command) -> Result<()> {

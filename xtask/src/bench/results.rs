@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use nix::sys::utsname::uname;
 use procfs::{CpuInfo, Current, Meminfo};
 use serde::{Deserialize, Serialize};
-use statrs::statistics::{Data, OrderStatistics};
 use std::time::SystemTime;
 
 #[derive(Serialize, Deserialize)]
@@ -67,9 +66,15 @@ pub struct Spread {
 }
 
 impl Spread {
-    pub fn of(samples: Vec<f64>) -> Self {
-        let mut data = Data::new(samples);
-        Self { lower: data.lower_quartile(), median: data.median(), upper: data.upper_quartile() }
+    /// Interpolated between two samples; there has to be at least one. (statrs would bring 16 packages.)
+    pub fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let quantile = |part: f64| {
+            let rank = part * (samples.len() - 1) as f64;
+            let (below, above) = (samples[rank.floor() as usize], samples[rank.ceil() as usize]);
+            below + (above - below) * rank.fract()
+        };
+        Self { lower: quantile(0.25), median: quantile(0.5), upper: quantile(0.75) }
     }
 
     pub fn map(self, change: impl Fn(f64) -> f64) -> Self {

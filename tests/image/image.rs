@@ -61,7 +61,7 @@ fn an_archive_of_all_platforms_is_what_every_reader_wants() {
 
 #[test]
 fn source_date_epoch_is_the_time_of_everything_that_has_one() {
-    let output = Folder::new();
+    let output = Directory::new();
     run(output.image().env("SOURCE_DATE_EPOCH", "1700000000")).expect_success();
     let part = &Archive::read(&fs::read(output.path("pause.tar")).unwrap()).parts()[0];
     let created = part.config.created().as_deref();
@@ -146,7 +146,7 @@ impl Archive {
 
     fn is_sound(&self, programs: &[(&Platform, &[u8])]) {
         assert_eq!(self.references(), NAMES);
-        // Apptainer finds no blob in a folder that has no entry.
+        // Apptainer finds no blob in a directory that has no entry.
         assert_eq!(self.entries[..2], ["blobs/", "blobs/sha256/"]);
         assert_eq!(self.parse::<OciLayout>("oci-layout").image_layout_version(), "1.0.0");
         let parts = self.parts();
@@ -229,7 +229,7 @@ fn path(descriptor: &Descriptor) -> String {
 
 #[test]
 fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
-    let output = Folder::new();
+    let output = Directory::new();
     let done = run(&mut output.image()).expect_success();
     let program = fs::read(shipped()).unwrap();
     let image = Image::new(&[(xtask::platform::host().unwrap(), &program)], &TIMES, || ()).unwrap();
@@ -254,7 +254,7 @@ fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
 #[test]
 fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
     let names = |arguments: &[&str]| {
-        let output = Folder::new();
+        let output = Directory::new();
         run(output.image().args(arguments)).expect_success();
         Archive::read(&fs::read(output.path("pause.tar")).unwrap()).references()
     };
@@ -271,7 +271,7 @@ fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
 
 #[test]
 fn for_a_distribution_the_commands_that_load_it_and_go_back_are_shown() {
-    let output = Folder::new();
+    let output = Directory::new();
     let done = run(output.image().args(["--for=kind", "--for=cri-o"])).expect_success();
     let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
     let names = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1", own];
@@ -293,7 +293,7 @@ fn of_all_eight_only_what_has_changed_is_built_again() {
 
 #[test]
 fn a_platform_asked_for_thrice_is_in_the_image_once() {
-    let output = Folder::new();
+    let output = Directory::new();
     run(output.image().args(["--platform=amd64", "--platform=host", "--platform=linux/amd64"])).expect_success();
     assert!(output.everything() == *WRITTEN, "the same platform, named thrice");
 }
@@ -306,19 +306,19 @@ fn what_has_not_changed_is_not_built_again() {
 
 /// Builds through a compiler that keeps a list of what it is told.
 fn expect_nothing_compiled(platform: &str) {
-    let folder = Folder::new();
-    let log = folder.path("log");
+    let directory = Directory::new();
+    let log = directory.path("log");
     let logging = |compiler: &Path| format!("echo \"$*\" >> '{}'; exec '{}' \"$@\"", log.display(), compiler.display());
     let mut command = xtask(&["build", "--platform", platform]);
     if platform == "all" {
         // Of those in PATH it takes the first that has the source of Rust's core library: Debian's.
-        write_script(&folder.path("cargo"), "exec /usr/bin/cargo \"$@\"");
-        write_script(&folder.path("rustc"), &logging(Path::new("/usr/bin/rustc")));
+        write_script(&directory.path("cargo"), "exec /usr/bin/cargo \"$@\"");
+        write_script(&directory.path("rustc"), &logging(Path::new("/usr/bin/rustc")));
         let path = std::env::var("PATH").expect("PATH");
-        command.env("PATH", format!("{}:{path}", folder.path("").display()));
+        command.env("PATH", format!("{}:{path}", directory.path("").display()));
     } else {
-        write_script(&folder.path("rustc"), &logging(&Path::new(env!("CARGO")).with_file_name("rustc")));
-        command.env("RUSTC", folder.path("rustc"));
+        write_script(&directory.path("rustc"), &logging(&Path::new(env!("CARGO")).with_file_name("rustc")));
+        command.env("RUSTC", directory.path("rustc"));
     }
     run(&mut command).expect_success();
     let log = fs::read_to_string(log).expect("cargo asks the compiler for its version");
@@ -329,9 +329,9 @@ fn expect_nothing_compiled(platform: &str) {
 #[test]
 fn a_platform_that_cannot_be_built_is_named_with_what_is_missing() {
     let bare = BareToolchain::new();
-    let folder = bare.0.path("bin");
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("rust-lld"), "").unwrap();
+    let directory = bare.0.path("bin");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("rust-lld"), "").unwrap();
     let done = run(bare.xtask(&["build", "--platform=s390x", "--platform=arm64"]).env("PATH", "")).expect_failure(1);
     let targets = "aarch64-unknown-linux-gnu s390x-unknown-linux-gnu";
     for remedy in
@@ -350,14 +350,14 @@ fn a_missing_linker_is_named() {
     assert!(done.stderr.contains(own.to_str().unwrap()) && done.stderr.contains("ld.lld-22"), "{done}");
 }
 
-/// A compiler that says its libraries are in an empty folder.
-struct BareToolchain(Folder);
+/// A compiler that says its libraries are in an empty directory.
+struct BareToolchain(Directory);
 
 impl BareToolchain {
     fn new() -> Self {
-        let folder = Folder::new();
-        write_script(&folder.path("rustc"), &format!("echo '{}'", folder.path("lib").display()));
-        Self(folder)
+        let directory = Directory::new();
+        write_script(&directory.path("rustc"), &format!("echo '{}'", directory.path("lib").display()));
+        Self(directory)
     }
 
     fn xtask(&self, arguments: &[&str]) -> Command {
@@ -376,14 +376,14 @@ fn write_script(path: &Path, text: &str) {
 
 #[test]
 fn the_image_is_the_same_whoever_builds_it_wherever_and_whenever() {
-    let output = Folder::new();
+    let output = Directory::new();
     let somewhere = TempDir::new().unwrap();
     let mut command = with_umask("077", &output.image());
     command.env("TZ", "America/Los_Angeles").env("LC_ALL", "tr_TR.UTF-8").env("USER", "somebody");
-    // Cargo and rustup are somewhere in the home folder; a test cannot take them away.
-    for (variable, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+    // Cargo and rustup are somewhere in the home directory; a test cannot take them away.
+    for (variable, directory) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
         if std::env::var_os(variable).is_none() {
-            command.env(variable, Path::new(&std::env::var_os("HOME").unwrap()).join(folder));
+            command.env(variable, Path::new(&std::env::var_os("HOME").unwrap()).join(directory));
         }
     }
     command.env("HOME", somewhere.path());
@@ -430,7 +430,7 @@ fn the_shipped_file_is_executable_whatever_the_umask_and_stays_untouched_when_it
 #[test]
 fn a_distribution_nobody_knows_is_a_usage_error_with_those_that_are() {
     for unknown in ["k9s", "K3s", ""] {
-        let output = Folder::new();
+        let output = Directory::new();
         let done = run(output.image().arg(format!("--for={unknown}"))).expect_failure(2);
         for known in ["--for <DISTRIBUTION>", "containerd", "k3s", "rke2"] {
             assert!(done.stderr.contains(known), "{done}");
@@ -442,7 +442,7 @@ fn a_distribution_nobody_knows_is_a_usage_error_with_those_that_are() {
 #[test]
 fn a_source_date_epoch_that_is_no_number_of_seconds_is_refused() {
     for value in ["", "tomorrow", "-1", "+1", "1.5", "8589934592"] {
-        let output = Folder::new();
+        let output = Directory::new();
         let done = run(output.image().env("SOURCE_DATE_EPOCH", value)).expect_failure(1);
         assert!(done.stderr.contains(&format!("SOURCE_DATE_EPOCH is {value:?}")), "{done}");
         output.expect_empty();
@@ -452,7 +452,7 @@ fn a_source_date_epoch_that_is_no_number_of_seconds_is_refused() {
 #[test]
 fn an_unknown_platform_is_a_usage_error_that_names_the_known_ones() {
     for platform in ["linux/vax", "windows/amd64", "amd64/v3", ""] {
-        let output = Folder::new();
+        let output = Directory::new();
         let done = run(output.image().args(["--platform", platform])).expect_failure(2);
         assert!(done.stderr.contains(&format!("'{platform}'")) && done.stderr.contains("linux/amd64"), "{done}");
         output.expect_empty();
@@ -480,7 +480,7 @@ fn an_invalid_reference_is_a_usage_error() {
         &digest,
         &long,
     ] {
-        let output = Folder::new();
+        let output = Directory::new();
         let done = run(output.image().arg(format!("--tag={tag}"))).expect_failure(2);
         assert!(done.stderr.contains("such as registry.k8s.io/pause:3.10"), "{tag:?}\n{done}");
         output.expect_empty();
@@ -489,8 +489,8 @@ fn an_invalid_reference_is_a_usage_error() {
 
 #[test]
 fn an_output_folder_that_cannot_be_written_to_is_named() {
-    let folder = Folder::new();
-    let file = folder.path("file");
+    let directory = Directory::new();
+    let file = directory.path("file");
     fs::write(&file, "kept").unwrap();
     for output in [file.join("below"), "/proc/pause".into()] {
         let done = run(xtask(&["image", "--output"]).arg(&output)).expect_failure(1);
@@ -501,7 +501,7 @@ fn an_output_folder_that_cannot_be_written_to_is_named() {
 
 #[test]
 fn an_older_image_is_replaced_as_a_whole() {
-    let output = Folder::new();
+    let output = Directory::new();
     fs::write(output.path("pause.tar"), "older").unwrap();
     run(&mut output.image()).expect_success();
     assert!(output.everything() == *WRITTEN, "{:?}", output.everything().keys());
@@ -519,7 +519,7 @@ fn what_is_no_recorded_image_fails_and_says_why() {
 
 /// What `cargo xtask image` writes.
 static WRITTEN: LazyLock<Files> = LazyLock::new(|| {
-    let output = Folder::new();
+    let output = Directory::new();
     run(&mut output.image()).expect_success();
     output.everything()
 });
@@ -533,13 +533,13 @@ fn shipped() -> &'static Path {
     &SHIPPED
 }
 
-/// Every file in a folder by name: its mode and what is in it.
+/// Every file in a directory by name: its mode and what is in it.
 type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
-/// A folder to write an image to, which goes when the test ends.
-struct Folder(TempDir);
+/// A directory to write an image to, which goes when the test ends.
+struct Directory(TempDir);
 
-impl Folder {
+impl Directory {
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
@@ -548,7 +548,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// `cargo xtask image` into this folder.
+    /// `cargo xtask image` into this directory.
     fn image(&self) -> Command {
         let mut command = xtask(&["image", "--output"]);
         command.arg(self.0.path());

@@ -1,5 +1,5 @@
-//! The image is the same, byte for byte and for every platform, from somebody else: another user in another folder, with
-//! another umask, locale and time zone, with a cargo configuration of their own, and with a clock that is years ahead.
+//! The image is the same, byte for byte and for every platform, from somebody else: another user in another directory,
+//! with another umask, locale and time zone, a cargo configuration of their own, and a clock that is years ahead.
 
 use pause_tests::ROOT;
 use std::collections::BTreeMap;
@@ -44,13 +44,13 @@ END
 #[test]
 #[ignore = "needs root, faketime and all toolchains: cargo test --test image reproducible:: -- --ignored"]
 fn the_image_of_all_platforms_is_the_same_from_somebody_else() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let ours = folder.path().join("ours");
+    let directory = tempfile::tempdir().expect("a directory");
+    let ours = directory.path().join("ours");
     let mut command = pause_tests::tool();
     command.args(["image", "--platform=all", "--output"]).arg(&ours).stdout(Stdio::null());
     assert!(command.status().expect("the tool runs").success(), "{command:?} failed");
 
-    let home = folder.path().join("somebody else's home");
+    let home = directory.path().join("somebody else's home");
     let project = home.join("project");
     for name in [
         "Cargo.toml",
@@ -66,10 +66,10 @@ fn the_image_of_all_platforms_is_the_same_from_somebody_else() {
     ] {
         let mut copy = Command::new("cp");
         copy.args(["--recursive", "--parents", name]).arg(&project).current_dir(ROOT);
-        fs::create_dir_all(&project).expect("a folder");
+        fs::create_dir_all(&project).expect("a directory");
         assert!(copy.status().expect("cp runs").success(), "{copy:?} failed");
     }
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("others may look into it");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("others may look into it");
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation=private", "sh", "-euc", SOMEBODY_ELSE, "sh"]);
     command.arg(sysroot()).arg(cargo_home()).arg(&home).stdout(Stdio::null());
@@ -93,18 +93,18 @@ fn cargo_home() -> PathBuf {
     std::env::var_os("CARGO_HOME").map_or_else(|| Path::new(&home).join(".cargo"), PathBuf::from)
 }
 
-/// What is in every file below the folder.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// What is in every file below the directory.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(next).expect("a folder") {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
+        for entry in fs::read_dir(next).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else {
                 let content = fs::read(&path).expect("readable");
-                found.insert(path.strip_prefix(folder).expect("below it").to_owned(), content);
+                found.insert(path.strip_prefix(directory).expect("below it").to_owned(), content);
             }
         }
     }
@@ -113,7 +113,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn a_configuration_that_could_build_another_program_is_refused() {
-    let home = tempfile::tempdir().expect("a folder");
+    let home = tempfile::tempdir().expect("a directory");
     for (configuration, place) in [
         ("[patch.crates-io]\nsc = { path = '/nowhere' }", "[patch]"),
         ("paths = ['/nowhere']", "[paths]"),

@@ -14,16 +14,16 @@ use xtask::sbom::document;
 
 #[test]
 fn it_names_what_the_compiler_was_given_to_link() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (logging, log) = (folder.path().join("rustc"), folder.path().join("log"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let (logging, log) = (directory.path().join("rustc"), directory.path().join("log"));
     let compiler = Path::new(env!("CARGO")).with_file_name("rustc");
     let script = format!("#!/bin/sh\necho \"$*\" >> '{}'\nexec '{}' \"$@\"\n", log.display(), compiler.display());
     fs::write(&logging, script).expect("written");
     fs::set_permissions(&logging, fs::Permissions::from_mode(0o755)).expect("made executable");
     let mut command = pause_tests::tool();
-    // In a folder of its own, so that the compiler is called.
-    command.env("CARGO_TARGET_DIR", folder.path().join("target")).env("RUSTC", logging);
-    let sbom = sbom(command.args(["image", "--platform=amd64"]), folder.path());
+    // In a directory of its own, so that the compiler is called.
+    command.env("CARGO_TARGET_DIR", directory.path().join("target")).env("RUSTC", logging);
+    let sbom = sbom(command.args(["image", "--platform=amd64"]), directory.path());
 
     let log = fs::read_to_string(log).expect("the compiler was called");
     let call = log.lines().find(|line| line.contains("--crate-name pause ")).expect("it compiled the program");
@@ -76,10 +76,10 @@ fn it_has_the_hash_of_every_program_and_a_version_and_a_licence_of_every_part() 
     }
 }
 
-fn sbom(command: &mut Command, folder: &Path) -> Value {
-    let status = command.arg("--output").arg(folder).stdout(Stdio::null()).status().expect("the tool runs");
+fn sbom(command: &mut Command, directory: &Path) -> Value {
+    let status = command.arg("--output").arg(directory).stdout(Stdio::null()).status().expect("the tool runs");
     assert!(status.success(), "{command:?} failed: {status}");
-    serde_json::from_slice(&fs::read(folder.join("pause.cdx.json")).expect("beside the image")).expect("JSON")
+    serde_json::from_slice(&fs::read(directory.join("pause.cdx.json")).expect("beside the image")).expect("JSON")
 }
 
 fn components<'a>(sbom: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {

@@ -14,8 +14,8 @@ fn size_beside(peer: &Path) -> Output {
 #[test]
 fn bytes_and_segments_stand_side_by_side() {
     // Beside a copy of itself, so that what must be said of the peer is known.
-    let folder = tempfile::tempdir().expect("a folder");
-    let copy = folder.path().join("copy");
+    let directory = tempfile::tempdir().expect("a directory");
+    let copy = directory.path().join("copy");
     std::fs::copy(shipped(), &copy).expect("copied");
     let output = size_beside(&copy);
     let said = String::from_utf8_lossy(&output.stdout);

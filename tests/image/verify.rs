@@ -34,7 +34,7 @@ fn of_what_is_built_between_releases_it_is_told() {
     assert!(found.ends_with("Not a release: built between releases, towards pause 1.0.0.\n"), "{found}");
 }
 
-/// As skopeo and `tar` write it: another order, a folder of its own, one name or none, no `mediaType`.
+/// As skopeo and `tar` write it: another order, a directory of its own, one name or none, no `mediaType`.
 #[test]
 fn a_recorded_image_passes_as_others_archive_it() {
     let all = image(&ours());
@@ -156,19 +156,19 @@ fn what_was_made_to_do_harm_is_refused() {
     for (name, kind, complaint) in [
         ("../../etc/passwd", EntryType::Regular, "../../etc/passwd is too much"),
         ("./index.json", EntryType::Regular, "index.json is in it twice"),
-        ("link", EntryType::Symlink, "neither a file nor a folder"),
-        ("link", EntryType::Link, "neither a file nor a folder"),
-        ("device", EntryType::Block, "neither a file nor a folder"),
+        ("link", EntryType::Symlink, "neither a file nor a directory"),
+        ("link", EntryType::Link, "neither a file nor a directory"),
+        ("device", EntryType::Block, "neither a file nor a directory"),
         ("\x1b[2J", EntryType::Fifo, "\\u{1b}[2J"),
     ] {
         assert!(!refused(&with(name, kind, 0), complaint).contains('\x1b'), "it would reach the terminal");
     }
-    // A folder may hide files from a reader that believes its size, and lie where it should not.
+    // A directory may hide files from a reader that believes its size, and lie where it should not.
     for (name, size, complaint) in [
-        ("blobs/", 512, "blobs/ is no folder of an OCI layout"),
-        ("blobs/sha256/", ours.len() as u64, "no folder of an OCI layout"),
-        ("../etc/", 0, "../etc/ is no folder of an OCI layout"),
-        ("index.json/", 0, "index.json/ is no folder of an OCI layout"),
+        ("blobs/", 512, "blobs/ is no directory of an OCI layout"),
+        ("blobs/sha256/", ours.len() as u64, "no directory of an OCI layout"),
+        ("../etc/", 0, "../etc/ is no directory of an OCI layout"),
+        ("index.json/", 0, "index.json/ is no directory of an OCI layout"),
     ] {
         refused(&with(name, EntryType::Directory, size), complaint);
     }

@@ -328,14 +328,14 @@ fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>> {
                 let is_expected = ["", ".", "blobs", "blobs/sha256"].contains(&name.trim_end_matches('/'));
                 ensure!(
                     is_expected && size == 0 && is_plain(entry.header()),
-                    "{name} is no folder of an OCI layout"
+                    "{name} is no directory of an OCI layout"
                 );
                 continue;
             }
             EntryType::Regular => {
                 ensure!(is_plain(entry.header()), "{name} has a header that readers take in many ways")
             }
-            other => bail!("{name} is neither a file nor a folder but {other:?}"),
+            other => bail!("{name} is neither a file nor a directory but {other:?}"),
         }
         let content = read_at_most(LARGEST, entry).with_context(|| name.clone())?;
         ensure!(content.len() as u64 == size, "{name} ends after {} of {size} bytes", content.len());

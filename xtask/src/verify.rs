@@ -85,8 +85,7 @@ fn rebuild(
     sources: &str,
 ) -> Result<()> {
     let (programs, image) = build_image(platforms, times)?;
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
+    let mut table = table();
     let mut differences = Vec::new();
     for row in release::rows(&programs, &image) {
         table.add_row([&row.platform, &row.compiler, &row.manifest.digest.to_string()]);
@@ -100,6 +99,13 @@ fn rebuild(
     ensure!(differences.is_empty(), "what this source gives is not what {name} records:{}", differences.concat());
     let status = recorded.status(image.platforms.iter().map(|part| part.manifest.digest().clone()));
     output::print(&format!("{table}\n\nAs {name} records. {sources}\n{status}\n"))
+}
+
+/// One with a row for each platform.
+fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
+    table
 }
 
 /// What is recorded instead of this.
@@ -140,8 +146,7 @@ pub fn check(archive: impl Read, recorded: &Release) -> Result<String, Vec<Strin
     if !complaints.is_empty() {
         return Err(complaints.iter().map(|complaint| printable(complaint)).collect());
     }
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(["platform", "compiler", "digest of the manifest"]);
+    let mut table = table();
     for row in &rows {
         let of_it = recorded.images.iter().filter(|other| other.manifest == row.manifest);
         let compilers = of_it.map(|row| row.compiler.as_str()).collect::<Vec<_>>().join(", or ");
@@ -251,8 +256,7 @@ impl<'a> Image<'a> {
             is_understood && is_index && bare == oci::index_of(Vec::new())? && top.manifests().iter().all(is_image);
         expect(oci::INDEX, is_top);
 
-        if self.files.contains_key(oci::DOCKER_DOCUMENT) {
-            let found: Vec<DockerImage> = self.parse(oci::DOCKER_DOCUMENT)?;
+        if let Some(found) = self.docker_images()? {
             let is_the_same = match (&*found, rows) {
                 ([image], [row]) => {
                     (&image.config, &*image.layers) == (&oci::path(&row.config.digest), &[oci::path(&row.layer.digest)])
@@ -271,11 +275,14 @@ impl<'a> Image<'a> {
     fn names(&self, top: &ImageIndex) -> Result<BTreeSet<String>> {
         let annotations = top.manifests().iter().flat_map(|entry| entry.annotations().iter().flatten());
         let mut names: BTreeSet<String> = annotations.map(|(_, name)| name.clone()).collect();
-        if self.files.contains_key(oci::DOCKER_DOCUMENT) {
-            let images: Vec<DockerImage> = self.parse(oci::DOCKER_DOCUMENT)?;
-            names.extend(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()));
-        }
+        let images = self.docker_images()?.unwrap_or_default();
+        names.extend(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()));
         Ok(names)
+    }
+
+    /// What Docker's document lists, if there is one.
+    fn docker_images(&self) -> Result<Option<Vec<DockerImage>>> {
+        self.files.contains_key(oci::DOCKER_DOCUMENT).then(|| self.parse(oci::DOCKER_DOCUMENT)).transpose()
     }
 
     fn file(&self, name: &str) -> Result<&[u8]> {

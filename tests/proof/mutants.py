@@ -1,0 +1,147 @@
+"""Whether the proof can fail: changed files, which it must refuse, and checks left out, without which it must not."""
+
+import hashlib
+import random
+import re
+import tomllib
+from pathlib import Path
+
+from engine import Refused
+from platforms import PLATFORMS
+
+HERE = Path(__file__).parent
+# Changes that the proof lets through, each explained; and for each check a change that nothing else refuses.
+SURVIVORS, WEAKENED = HERE / "survivors.toml", HERE / "weakened.toml"
+
+
+def changes(name, file, instructions, headers, count, seed):
+    """`count` changes of a file: pairs of an offset and the bytes that come there. Half are flipped bits, the others are
+    made on purpose: an instruction left out, replaced by another of the file, or exchanged with the next; a byte one more
+    or less, which is a constant, a length, a register or where a branch goes."""
+    choose = random.Random(f"{name} {seed}")
+    platform, places = PLATFORMS[name], sorted(instructions)
+    found = set()
+    while len(found) < count:
+        at = choose.randrange(headers, len(file))
+        here = choose.choice(places)
+        size = instructions[here]
+        kind = choose.choice(("flip", "flip", "flip", "nop", "replace", "exchange", "step"))
+        if kind == "flip":
+            change = at, bytes([file[at] ^ 1 << choose.randrange(8)])
+        elif kind == "step":
+            change = at, bytes([(file[at] + choose.choice((1, -1))) % 256])
+        elif kind == "nop":
+            nop = max((nop for nop in platform.nops if size % len(nop) == 0), key=len)
+            change = here, nop * (size // len(nop))
+        elif kind == "replace":
+            other = choose.choice([other for other in places if instructions[other] == size])
+            change = here, file[other:other + size]
+        else:
+            following = instructions.get(here + size, 0)
+            change = here, file[here + size:here + size + following] + file[here:here + size]
+        if changed(file, change) != file:
+            found.add(change)
+    return sorted(found)
+
+
+def changed(file, change):
+    at, data = change
+    return file[:at] + data + file[at + len(data):]
+
+
+def digest(file):
+    return hashlib.sha256(file).hexdigest()
+
+
+def check(name, file, change, weakened=frozenset()):
+    """The check that refuses a change of a file, or None."""
+    import prove
+    try:
+        prove.proved(PLATFORMS[name], changed(file, change), weakened)[0].unreached()
+    except Refused as refused:
+        return refused.check
+    except Exception as e:
+        import traceback
+        return "EXC " + repr(e)[:200] + traceback.format_exc()[-300:]
+    return None
+
+
+def explanations(files):
+    """For each platform, whose file has to be the one that is explained, the ranges in which a change may survive."""
+    explained, failures = {}, []
+    known = tomllib.loads(SURVIVORS.read_text())
+    for name, file in files.items():
+        if known[name]["sha256"] != digest(file):
+            failures.append(f"{name}: {SURVIVORS.name} explains another file")
+        explained[name] = [(*map(lambda word: int(word, 16), where.split("-")), why) for where, why in known[name].items()
+                           if where != "sha256"]
+    return explained, failures
+
+
+def try_all(pool, paths, count, seed, search):
+    """Tries `count` changes of each file, two and more at once; gives what went wrong."""
+    files = {name: path.read_bytes() for name, path in paths.items()}
+    tasks = []
+    for name, file in files.items():
+        import prove
+        proof = prove.proved(PLATFORMS[name], file)[0]
+        tasks += [(name, file, change) for change in changes(name, file, proof.executed, proof.headers, count, seed or digest(file))]
+    outcomes = pool.starmap(check, tasks, chunksize=4)
+    import collections
+    for k, v in collections.Counter(outcomes).most_common(): print(v, k)
+    explained, failures = explanations(files)
+    survived = {name: [] for name in files}
+    for (name, file, (at, data)), refused in zip(tasks, outcomes):
+        if refused is None:
+            survived[name].append((at, data))
+    print()
+    for name, file in files.items():
+        print(f"{name}: {count} changes, {count - len(survived[name])} refused, {len(survived[name])} survived")
+        for at, data in survived[name]:
+            end = at + len(data)
+            # Of the bytes it sets, those that differ.
+            differ = [n for n in range(at, min(end, len(file))) if file[n] != data[n - at]]
+            why = next((why for first, last, why in explained[name] if first <= differ[0] and differ[-1] <= last), None)
+            print(f"  {at:#x} {file[at:end].hex()} -> {data.hex()}: {why}")
+            if why is None:
+                failures.append(f"{name}: the change at {at:#x} to {data.hex()} is not refused, nor explained in {SURVIVORS.name}")
+    if search:
+        write_weakened(pool, files, [(task, refused) for task, refused in zip(tasks, outcomes) if refused])
+    return failures
+
+
+def write_weakened(pool, files, refused):
+    """For each check the first of the changes it refused that gets through without it."""
+    by_check = {}
+    for task, name in refused:
+        by_check.setdefault(name, []).append(task)
+    lines = [f'"{name}".sha256 = "{digest(file)}"' for name, file in files.items()]
+    for name, tasks in sorted(by_check.items()):
+        outcomes = pool.starmap(check, [(*task, frozenset([name])) for task in tasks], chunksize=1)
+        through = [task for task, outcome in zip(tasks, outcomes) if outcome is None]
+        if not through:
+            print(f"{name}: {len(tasks)} changes refused, of which none gets through without it")
+            continue
+        platform, _, (at, data) = through[0]
+        lines.append(f'"{name}" = {{ platform = "{platform}", at = {at:#x}, bytes = "{data.hex()}" }}')
+    WEAKENED.write_text("\n".join(lines) + "\n")
+
+
+def try_weakened(pool, paths):
+    """Each check refuses a change that gets through without it."""
+    files = {name: path.read_bytes() for name, path in paths.items()}
+    known = tomllib.loads(WEAKENED.read_text())
+    failures, tasks = [], []
+    for name, file in files.items():
+        if known.pop(name)["sha256"] != digest(file):
+            failures.append(f"{name}: {WEAKENED.name} is of another file; write it anew: tests/proof/run --mutants 300 --search")
+    for name, change in known.items():
+        if change["platform"] in files:
+            task = change["platform"], files[change["platform"]], (change["at"], bytes.fromhex(change["bytes"]))
+            tasks += [(name, task), (name, (*task, frozenset([name])))]
+    outcomes = pool.starmap(check, [task for _, task in tasks], chunksize=1)
+    for (name, _), with_it, without in zip(tasks[::2], outcomes[::2], outcomes[1::2]):
+        if (with_it, without) != (name, None):
+            failures.append(f"{name}: with it {with_it} refuses, without it {without}")
+    print(f"\n{len(tasks) // 2} checks, without each of which a changed file gets through")
+    return failures

@@ -3,4 +3,5 @@
 mod elf;
 mod instructions;
 mod load;
+mod proof;
 mod seccomp;

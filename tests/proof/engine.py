@@ -258,7 +258,8 @@ class Proof:
                 # Four bytes can be read from the start of any argument: src/main.rs says why.
                 holds = offset is not None and 0 <= offset and offset + size <= 4
                 self.require("load.argument", holds, f"{size} bytes at {offset} of an argument", state)
-                return simplify(Concat(*(self.byte(index, BitVecVal(offset + n, 8)) for n in reversed(state.order(size)))))
+                parts = [self.byte(index, BitVecVal(offset + n, 8)) for n in reversed(state.order(size))]
+                return simplify(Concat(*parts)) if size > 1 else parts[0]
 
     def store(self, state, address, value):
         size = value.size() // 8

@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 # Changes that the proof lets through, each explained; and for each check a change that nothing else refuses.
 # Behind these there would be nothing to go on with: an address or an instruction of which nothing is known, no answer.
 NO_WAY_ON = {"address", "instruction", "solver"}
+MOST = 40  # of the changes a check refused, that are tried without it
 SURVIVORS, WEAKENED = HERE / "survivors.toml", HERE / "weakened.toml"
 
 
@@ -117,6 +118,7 @@ def write_weakened(pool, files, refused):
         if name in NO_WAY_ON:
             continue
         through = None
+        tasks = tasks[:MOST]
         for start in range(0, len(tasks), 4):
             some = tasks[start:start + 4]
             outcomes = pool.starmap(check, [(*task, frozenset([name])) for task in some], chunksize=1)

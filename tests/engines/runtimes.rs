@@ -249,7 +249,7 @@ impl Node {
         let mut container = Container { node: self, runtime: way.runtime, command, run };
         eventually("pause to sleep", || container.has_ended() || container.is_asleep());
         if container.has_ended() {
-            panic!("pause should sleep, but\n{}", pause_tests::end(&container.command, container.run));
+            panic!("pause should sleep, but\n{}", pause_tests::end(&format!("{:?}", container.command), container.run));
         }
         container
     }
@@ -288,6 +288,6 @@ impl Container<'_> {
 
     fn terminated(self) -> Ended {
         self.node.sandbox.run(&[self.runtime, "kill", ID, "TERM"]);
-        pause_tests::end(&self.command, self.run)
+        pause_tests::end(&format!("{:?}", self.command), self.run)
     }
 }

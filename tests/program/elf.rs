@@ -1,9 +1,10 @@
-//! The shipped file: each promise about its form is one assertion.
+//! The form of the shipped file.
 
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind, elf};
-use pause_tests::ROOT;
-use pause_tests::{platform, shipped};
+use pause_tests::{ROOT, built, platform, shipped};
+use std::path::Path;
+use xtask::platform::{PLATFORMS, Platform};
 
 /// What the file says of itself, in numbers that are the same for 32 and 64 bits.
 struct Shipped {
@@ -25,8 +26,8 @@ struct Segment {
     alignment: u64,
 }
 
-fn examine() -> Shipped {
-    let bytes: &[u8] = std::fs::read(shipped()).expect("the shipped file").leak();
+fn examine(path: &Path) -> Shipped {
+    let bytes: &[u8] = std::fs::read(path).expect("the shipped file").leak();
     match FileKind::parse(bytes).expect("an object file") {
         FileKind::Elf32 => read::<elf::FileHeader32<Endianness>>(bytes),
         FileKind::Elf64 => read::<elf::FileHeader64<Endianness>>(bytes),
@@ -56,85 +57,50 @@ fn read<Header: FileHeader<Endian = Endianness>>(bytes: &'static [u8]) -> Shippe
     }
 }
 
-impl Shipped {
-    /// The one segment that is loaded.
-    fn loaded(&self) -> &Segment {
-        &self.segments[0]
+#[test]
+fn it_has_the_form_that_the_design_asks_for() {
+    has_its_form(platform(), shipped());
+}
+
+#[test]
+#[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): \
+            cargo test --test program elf:: -- --ignored"]
+fn the_file_of_every_platform_has_it() {
+    for program in built(&PLATFORMS.iter().collect::<Vec<_>>()) {
+        has_its_form(program.platform, &program.path);
     }
 }
 
-#[test]
-fn it_is_as_small_as_the_design_asks() {
-    let limit = platform().most_bytes;
-    let size = examine().bytes.len() as u64;
-    assert!(size <= limit, "{size} bytes are more than {limit}");
-}
-
-#[test]
-fn it_is_position_independent_so_that_the_kernel_randomises_it() {
-    let elf = examine();
-    if platform().machine == elf::EM_386 {
+fn has_its_form(platform: &Platform, path: &Path) {
+    let elf = examine(path);
+    let size = elf.bytes.len() as u64;
+    assert!(size <= platform.most_bytes, "{platform}: {size} bytes are more than {}", platform.most_bytes);
+    // Unwritable, the one segment is shared by all. PT_GNU_STACK is what keeps kernels before 5.8 from making the stack
+    // executable. There is no interpreter, no dynamic section, no note.
+    let segments: Vec<_> = elf.segments.iter().map(|segment| (segment.kind, segment.flags)).collect();
+    let expected = [(elf::PT_LOAD, elf::PF_R | elf::PF_X), (elf::PT_GNU_STACK, elf::PF_R | elf::PF_W)];
+    assert_eq!(segments, expected, "{platform}");
+    let loaded = &elf.segments[0];
+    assert_eq!((loaded.offset, loaded.file_size), (0, size), "{platform}: the segment is not the whole file");
+    assert_eq!(loaded.memory_size, size, "{platform}: memory behind the file's end would be writable");
+    let alignment = loaded.alignment;
+    assert!(
+        alignment.is_power_of_two() && alignment >= 4096,
+        "{platform}: the kernel maps pages, not {alignment} bytes"
+    );
+    if platform.machine == elf::EM_386 {
         // Without addresses relative to the program counter it would take tables of addresses.
         assert_eq!(elf.kind, elf::ET_EXEC);
-        assert!(elf.loaded().address >= 0x10000, "vm.mmap_min_addr forbids lower addresses");
+        assert!(loaded.address >= 0x10000, "vm.mmap_min_addr forbids lower addresses");
     } else {
-        assert_eq!((elf.kind, elf.loaded().address), (elf::ET_DYN, 0), "ET_EXEC would fix its address");
+        assert_eq!((elf.kind, loaded.address), (elf::ET_DYN, 0), "{platform}: ET_EXEC would fix its address");
     }
-}
-
-#[test]
-fn it_is_one_segment_that_can_be_read_and_executed_and_not_written() {
-    let elf = examine();
-    let loaded = elf.segments.iter().filter(|segment| segment.kind == elf::PT_LOAD);
-    let flags: Vec<_> = loaded.map(|segment| segment.flags).collect();
-    assert_eq!(flags, [elf::PF_R | elf::PF_X], "one segment costs one mapping, and unwritable it is shared by all");
-}
-
-#[test]
-fn the_segment_is_the_whole_file() {
-    let elf = examine();
-    let segment = elf.loaded();
-    assert_eq!(segment.offset, 0, "the headers are part of the segment");
-    assert_eq!(segment.file_size, elf.bytes.len() as u64, "bytes outside of the segment would serve nothing");
-    assert_eq!(segment.memory_size, segment.file_size, "memory behind the file's end would be writable");
-}
-
-#[test]
-fn the_segment_is_aligned_to_whole_pages() {
-    let alignment = examine().loaded().alignment;
-    assert!(alignment.is_power_of_two() && alignment >= 4096, "the kernel maps whole pages, not {alignment} bytes");
-}
-
-#[test]
-fn the_entry_point_lies_behind_the_headers() {
-    let elf = examine();
-    let code = elf.loaded().address + elf.headers..elf.loaded().address + elf.bytes.len() as u64;
-    assert!(code.contains(&elf.entry), "headers must not be executed");
-}
-
-#[test]
-fn its_stack_is_not_executable() {
-    let elf = examine();
-    let other = elf.segments.iter().filter(|segment| segment.kind != elf::PT_LOAD);
-    let headers: Vec<_> = other.map(|segment| (segment.kind, segment.flags)).collect();
-    assert_eq!(
-        headers,
-        [(elf::PT_GNU_STACK, elf::PF_R | elf::PF_W)],
-        "PT_GNU_STACK is what keeps kernels before 5.8 from making the stack executable; nothing else is needed: no \
-         interpreter, no dynamic section, no notes"
-    );
-}
-
-#[test]
-fn it_has_no_section_headers() {
-    assert_eq!(examine().section_headers, (0, 0), "the kernel does not read them");
-}
-
-#[test]
-fn it_holds_no_path_of_the_machine_it_was_built_on() {
-    let text = String::from_utf8_lossy(examine().bytes);
+    let code = loaded.address + elf.headers..loaded.address + size;
+    assert!(code.contains(&elf.entry), "{platform}: headers must not be executed");
+    assert_eq!(elf.section_headers, (0, 0), "{platform}: the kernel does not read them");
+    let text = String::from_utf8_lossy(elf.bytes);
     for part in [ROOT, "main.rs", "cargo", "rustc"] {
-        assert!(!text.contains(part), "{part:?} found: the file would differ from machine to machine");
+        assert!(!text.contains(part), "{platform}: {part:?} found: the file would differ from machine to machine");
     }
 }
 

@@ -1,5 +1,6 @@
-//! The shipped file, taken apart and put under load.
+//! The shipped file, taken apart, executed step by step and put under load.
 
+mod arguments;
 mod elf;
 mod instructions;
 mod load;

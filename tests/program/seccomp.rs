@@ -2,10 +2,10 @@
 //! pause's own calls are what the shipped file can call, no more and no less.
 
 use oci_spec::runtime::LinuxSeccompAction;
+use pause_contract::Program as Pause;
+use pause_tests::built;
 use pause_tests::profile::Profile;
-use pause_tests::{Pause, built, finish};
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 use std::str::FromStr;
 use xtask::build::Program;
 use xtask::platform::PLATFORMS;
@@ -40,13 +40,8 @@ fn the_profile_allows_pause_what_it_calls_and_nothing_else() {
 /// one of them fails it makes no others.
 fn calls(program: &Program) -> BTreeSet<String> {
     let [emulator, processor] = program.platform.emulator;
-    let command = |arguments: &[&str]| {
-        let mut command = Command::new(emulator);
-        command.args(["-cpu", processor, "-strace"]).arg(&program.path).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
-    let logs = [finish(command(&["-v"])).stderr, Pause::start(command(&[])).terminated().stderr];
+    let pause = Pause::new(&[emulator, "-cpu", processor, "-strace"], &program.path);
+    let logs = [pause.another().args(["-v"]).ended().stderr, pause.another().asleep().terminated().stderr];
     // A line starts with the process and the call.
     let name = |line: &str| {
         let (process, call) = line.split_once(' ')?;

@@ -23,20 +23,11 @@ use std::process::Command;
 pub struct Build {
     #[command(flatten)]
     selection: Selection,
-    /// Build what tests/contract/kernels.rs runs as the first process of a virtual machine instead
-    #[arg(long)]
-    test_init: bool,
 }
 
 impl Build {
     pub fn run(self) -> Result<()> {
         let platforms = self.selection.platforms();
-        if self.test_init {
-            let way = way(&platforms)?;
-            return platforms.iter().try_for_each(|platform| {
-                output::print(&format!("{}\n", compile("pause-test-init", platform, &way)?.linked.display()))
-            });
-        }
         let progress = output::progress(platforms.len())?;
         let programs = programs(&platforms, &progress)?;
         progress.finish_and_clear();
@@ -89,7 +80,7 @@ fn way(platforms: &[&'static Platform]) -> Result<Way> {
 }
 
 fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
-    let Compiled { linked, crates } = compile("pause", platform, way)?;
+    let (linked, crates) = compile(platform, way)?;
     let bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let machine = Elf::parse(&bytes).with_context(|| format!("{} cannot be shipped", linked.display()))?.machine;
     ensure!(machine == platform.machine, "{} is for ELF machine {}, not {platform}", linked.display(), machine.0);
@@ -107,23 +98,19 @@ fn is_there(path: &Path, bytes: &[u8]) -> bool {
     mode.is_ok_and(|mode| mode == MODE) && fs::read(path).is_ok_and(|there| there == bytes)
 }
 
-struct Compiled {
-    linked: PathBuf,
-    crates: Vec<Crate>,
-}
-
-fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
+/// The linked file, and what was linked.
+fn compile(platform: &Platform, way: &Way) -> Result<(PathBuf, Vec<Crate>)> {
     let target = platform.target;
-    let mut cargo = way.cargo(target);
+    let mut cargo = way.cargo(target, "core");
     // Cargo looks for .cargo/config.toml from the directory it runs in upwards.
     cargo.current_dir(root()?);
-    cargo.args(["--quiet", "--locked", "--release", "--package", package, "--bin", package]);
+    cargo.args(["--quiet", "--locked", "--release", "--package=pause", "--bin=pause"]);
     cargo.arg("--message-format=json-render-diagnostics");
     configure(&mut cargo, platform, way)?;
     let output = cargo.output().with_context(|| format!("cannot run {:?}", cargo.get_program()))?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        bail!("cargo could not build {package} for {target}: {}", output.status);
+        bail!("cargo could not build pause for {target}: {}", output.status);
     }
     let mut linked = None;
     // Cargo tells of them in the order in which they are ready.
@@ -135,8 +122,8 @@ fn compile(package: &str, platform: &Platform, way: &Way) -> Result<Compiled> {
         }
         linked = linked.or(artifact.executable.map(PathBuf::from));
     }
-    let linked = linked.with_context(|| format!("cargo built {package} for {target} but did not name the file"))?;
-    Ok(Compiled { linked, crates: crates.into_iter().collect() })
+    let linked = linked.with_context(|| format!("cargo built pause for {target} but did not name the file"))?;
+    Ok((linked, crates.into_iter().collect()))
 }
 
 /// Cargo's id of such a package ends with `#NAME@VERSION`.

@@ -52,13 +52,13 @@ impl Way {
         self.toolchain.print(["--version"])
     }
 
-    /// The start of a cargo command that builds for the target.
-    pub fn cargo(&self, target: &str) -> Command {
+    /// The start of a cargo command that builds for the target, with these libraries of Rust's if they have to be built.
+    pub fn cargo(&self, target: &str, libraries: &str) -> Command {
         let mut cargo = self.bare_cargo();
         cargo.args(["build", "--target", target]);
         if self.builds_core {
             // Stable toolchains have the option too, but not openly.
-            cargo.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1");
+            cargo.arg(format!("-Zbuild-std={libraries}")).arg("-Zbuild-std-features=").env("RUSTC_BOOTSTRAP", "1");
         } else {
             // .cargo/config.toml says which one crate needs it.
             cargo.env_remove("RUSTC_BOOTSTRAP");

@@ -3,13 +3,16 @@
 
 mod kernel;
 
-use crate::{ROOT, code};
+use crate::debian::Archive;
+use crate::{ROOT, code, target};
 use object::Object;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use xtask::platform::{Kernel, Platform};
 
@@ -25,6 +28,13 @@ pub struct Report {
     pub console: String,
     /// The addresses of all bytes of instructions that ran in some process.
     pub executed: BTreeSet<u64>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { command, ending, emulator, console, .. } = self;
+        write!(f, "command: {command}\nending: {ending}\nemulator: {emulator}\n{console}")
+    }
 }
 
 /// Boots a kernel with two files in its memory: a first process, and pause. The machine ends when that process has it
@@ -90,11 +100,46 @@ fn write_initrd(path: &Path, programs: &[(&str, &Path)]) {
     cpio::write_cpio(entries, File::create(path).expect("a file")).expect("an archive");
 }
 
-/// The first process of a machine, built by the tool.
-pub fn init(platform: &Platform) -> PathBuf {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "build", "--test-init", "--platform", &platform.to_string()]).current_dir(ROOT);
-    let output = command.stderr(Stdio::inherit()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", output.status);
-    String::from_utf8(output.stdout).expect("a path in UTF-8").trim_end().into()
+/// Its first process: the contract's rows, statically linked. For another platform than this machine's the C library is that
+/// of Debian's cross compilers, which clang takes for any of them.
+pub fn init(platform: &'static Platform) -> PathBuf {
+    // Two machines may have the same.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let way = xtask::toolchain::way(&[platform]).unwrap_or_else(|error| panic!("{error:#}"));
+    let directory = target().join("contract");
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    if !xtask::platform::host().is_ok_and(|own| std::ptr::eq(own, platform)) {
+        let triple = platform.target.replace("-unknown", "").replace("riscv64gc", "riscv64");
+        let sysroot = libraries(platform);
+        flags.push("-Clinker=clang-22".into());
+        let words = [format!("--target={triple}"), format!("--sysroot={}", sysroot.display()), "-fuse-ld=lld".into()];
+        flags.extend(words.map(|word| format!("-Clink-arg={word}")));
+    }
+    let mut cargo = way.cargo(platform.target, "std,panic_abort");
+    cargo.args(["--quiet", "--locked", "--package=pause-contract", "--bin=pause-contract-init", "--target-dir"]);
+    cargo.arg(&directory).current_dir(ROOT).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    let output = cargo.output().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{cargo:?} failed; it needs the packages clang-22 and lld-22:\n{said}");
+    directory.join(platform.target).join("debug/pause-contract-init")
+}
+
+/// A root with the C library and the compiler's own, from packages that fit every machine.
+fn libraries(platform: &Platform) -> PathBuf {
+    let architecture = platform.kernels[0].architecture;
+    let path = target().join("libraries").join(architecture);
+    if !path.is_dir() {
+        fs::create_dir_all(target().join("libraries")).expect("writable");
+        let directory = tempfile::tempdir_in(target().join("libraries")).expect("a directory");
+        let archive = Archive { kind: "deb", suite: "trixie", architecture: "amd64" };
+        let script = format!(
+            "apt-get \"$@\" download libc6-dev-{architecture}-cross libgcc-14-dev-{architecture}-cross
+            for package in *.deb; do dpkg-deb --extract $package root; done"
+        );
+        archive.run(directory.path(), &script);
+        fs::rename(directory.path().join("root"), &path).expect("the same file system");
+    }
+    path
 }

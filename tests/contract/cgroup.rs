@@ -2,7 +2,8 @@
 
 use crate::eventually;
 use nix::unistd::Pid;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What version 1 and version 2 call the same thing.
@@ -17,30 +18,29 @@ pub struct Cgroup {
 impl Cgroup {
     /// One for a controller such as `freezer`, of those that version 1 knows.
     pub fn new(controller: &str) -> Self {
-        let mounts = procfs::process::Process::myself().and_then(|process| process.mountinfo()).expect("readable");
-        let v1 =
-            mounts.0.iter().find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key(controller));
-        let v2 = mounts.0.iter().find(|mount| mount.fs_type == "cgroup2");
+        // A line's third field is the type, its second the directory, its fourth the options (proc_mounts(5)).
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("readable");
+        let mounts: Vec<Vec<_>> = mounts.lines().map(|line| line.split(' ').collect()).collect();
+        let v1 = mounts.iter().find(|mount| mount[2] == "cgroup" && mount[3].split(',').any(|one| one == controller));
+        let v2 = mounts.iter().find(|mount| mount[2] == "cgroup2");
         let (root, version) = match (v1, v2) {
-            (Some(mount), _) => (&mount.mount_point, 1),
-            (_, Some(mount)) => (&mount.mount_point, 2),
+            (Some(mount), _) => (Path::new(mount[1]), 1),
+            (_, Some(mount)) => (Path::new(mount[1]), 2),
             _ => panic!("this test needs a mounted cgroup file system"),
         };
         if version == 2 && controller != "freezer" {
-            std::fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))
+            fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))
                 .unwrap_or_else(|error| panic!("the controller {controller}: {error}"));
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("pause-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = root.join(name);
-        std::fs::create_dir(&directory).unwrap_or_else(|error| panic!("{directory:?}: {error}; run this test as root"));
+        fs::create_dir(&directory).unwrap_or_else(|error| panic!("{directory:?}: {error}; run this test as root"));
         Self { directory, version }
     }
 
-    pub fn around(controller: &str, pid: Pid) -> Self {
-        let cgroup = Self::new(controller);
-        cgroup.set(["cgroup.procs"; 2], &pid.to_string());
-        cgroup
+    pub fn take(&self, pid: Pid) {
+        self.set(["cgroup.procs"; 2], &pid.to_string());
     }
 
     /// The file that moves a process here.
@@ -50,7 +50,7 @@ impl Cgroup {
 
     pub fn set(&self, file: Names, value: &str) {
         let path = self.directory.join(file[self.version - 1]);
-        std::fs::write(&path, value).unwrap_or_else(|error| panic!("{value} to {path:?}: {error}"));
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{value} to {path:?}: {error}"));
     }
 
     pub fn freeze(&self) {
@@ -67,6 +67,6 @@ impl Drop for Cgroup {
         if self.directory.join("freezer.state").exists() || self.version == 2 {
             self.thaw();
         }
-        eventually("the cgroup to be empty", || std::fs::remove_dir(&self.directory).is_ok());
+        eventually("the cgroup to be empty", || fs::remove_dir(&self.directory).is_ok());
     }
 }

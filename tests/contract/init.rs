@@ -1,0 +1,43 @@
+//! The first process of a virtual machine, in which `/pause` is held to the contract by a real kernel. It reports line by
+//! line on the console: `ok NAME`, or `not ok NAME` behind what the row says.
+
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use pause_contract::{Program, ROWS};
+use std::fs;
+
+fn main() {
+    for (kind, directory) in
+        [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys"), ("cgroup2", "/sys/fs/cgroup"), ("tmpfs", "/tmp")]
+    {
+        fs::create_dir_all(directory).ok();
+        if let Err(error) = mount(Some(kind), directory, Some(kind), MsFlags::empty(), None::<&str>) {
+            println!("{directory}: {error}");
+        }
+    }
+    // From here on the console is ours: the kernel keeps to itself what is no emergency.
+    fs::write("/proc/sys/kernel/printk", "1\n").ok();
+    let pause = Program::new(&[], "/pause");
+    let mut failures = 0;
+    for row in ROWS {
+        // In a process of its own, which may panic.
+        // SAFETY: this process has one thread.
+        let child = match unsafe { fork() }.expect("a process") {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                (row.holds)(&pause);
+                // SAFETY: what is printed has a line's end, so nothing is left in a buffer.
+                unsafe { libc::_exit(0) }
+            }
+        };
+        let holds = waitpid(child, None) == Ok(WaitStatus::Exited(child, 0));
+        failures += usize::from(!holds);
+        println!("{} {}", if holds { "ok" } else { "not ok" }, row.name);
+    }
+    println!("{} rows, {failures} failures", ROWS.len());
+    let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
+    panic!("the machine does not end: {error}");
+}

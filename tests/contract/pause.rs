@@ -533,9 +533,9 @@ pub struct Ended {
 impl Ended {
     /// Asserts how it exited and everything it printed.
     #[track_caller]
-    pub fn exited(&self, code: i32, stdout: &str, stderr: impl Into<Vec<u8>>) {
-        let stderr = String::from_utf8(stderr.into()).expect("UTF-8");
-        let as_expected = (self.status.code(), &*self.stdout, &*self.stderr) == (Some(code), stdout, &*stderr);
+    pub fn exited(&self, code: i32, stdout: &str, stderr: impl AsRef<str>) {
+        let stderr = stderr.as_ref();
+        let as_expected = (self.status.code(), &*self.stdout, &*self.stderr) == (Some(code), stdout, stderr);
         assert!(as_expected, "expected exit {code}, stdout {stdout:?}, stderr {stderr:?}, but\n{self}");
     }
 

@@ -2,11 +2,12 @@
 //! with runc and with crun.
 
 use crate::node::pod::Pod;
-use crate::node::{Containerd, Kind, Node, PAUSE, SERVE, Traces};
+use crate::node::{Containerd, Kind, Node, PAUSE, Traces};
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile};
 use pause_tests::clients;
 use pause_tests::debian::Suite;
+use pause_tests::sandbox::{SERVE, holds_a_pod};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -159,12 +160,11 @@ fn containers_share_localhost_and_keep_the_address(node: &Node) {
 
 fn containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(node: &Node) {
     let pod = node.run(|context| namespaces(context).set_pid(NamespaceMode::Pod));
-    let containers = ["one", "two"].map(|name| pod.start(name, &["sleep", "1000"]));
-    for container in &containers {
-        assert_eq!(container.sh("cat /proc/1/cmdline"), "/pause\0");
-        container.sh(&pause_tests::sandbox::make_orphans());
-    }
-    assert_eq!(pause_tests::sandbox::zombies(&containers[0].sh(pause_tests::sandbox::STATES)), 0, "zombies in the Pod");
+    let (server, client) = (pod.start("server", &SERVE), pod.start("client", &["sleep", "1000"]));
+    holds_a_pod(&["pid", "net", "ipc", "uts"], |name, script| {
+        let container = if name == "server" { &server } else { &client };
+        container.sh(script)
+    });
 }
 
 fn containers_that_share_no_processes_see_none(node: &Node) {

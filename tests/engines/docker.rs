@@ -1,7 +1,7 @@
 //! The image does its job in Docker: others join its namespaces and share them, under the project's seccomp profile too;
 //! it leaves no zombie, ends at once when it is told to, and is as small as it says.
 
-use pause_tests::sandbox::{BUSYBOX, Sandbox};
+use pause_tests::sandbox::{BUSYBOX, SERVE, Sandbox, holds_a_pod};
 use std::fs;
 
 const LOADED: &str = "localhost/pause:loaded";
@@ -42,8 +42,6 @@ fn the_list_of_images_shows_the_size_of_the_program() {
     assert_eq!(node.sandbox.run(&["docker", "images", "--format={{.Size}}", LOADED]), format!("{size}B"));
 }
 
-const SERVER: &str = "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www";
-
 /// A machine with Docker.
 struct Node {
     sandbox: Sandbox,
@@ -71,26 +69,16 @@ impl Node {
         self.sandbox.import_busybox("docker");
         self.start("sandbox", &[&["--ipc=shareable"], options].concat(), &[image]);
         let join = ["--net=container:sandbox", "--ipc=container:sandbox", "--pid=container:sandbox"];
-        self.start("server", &join, &[BUSYBOX, "sh", "-c", SERVER]);
+        self.start("server", &join, &[&[BUSYBOX], &SERVE[..]].concat());
         self.start("client", &join, &[BUSYBOX, "sleep", "1000"]);
 
-        assert_eq!(self.sh("client", "cat /proc/1/cmdline"), "/pause\0", "the first process the client sees");
-        let namespaces = "for kind in net ipc pid; do readlink /proc/PID/ns/$kind; done";
-        let held = namespaces.replace("PID", &self.inspect("sandbox", ".State.Pid"));
-        let held = self.sandbox.run(&["sh", "-euc", &held]);
-        for container in ["server", "client"] {
-            let joined = self.sh(container, &namespaces.replace("PID", "self"));
-            assert_eq!(joined, held, "the namespaces of the {container} and of the sandbox");
-        }
-        let served = self.sh("client", "until wget -q -O - http://localhost:8080; do sleep 0.1; done");
-        assert_eq!(served, "hello", "what the server said to the client");
-
-        self.sh("client", &pause_tests::sandbox::make_orphans());
-        assert_eq!(
-            pause_tests::sandbox::zombies(&self.sh("client", pause_tests::sandbox::STATES)),
-            0,
-            "zombies in the sandbox"
+        let held = format!(
+            "for kind in net ipc pid; do readlink /proc/{}/ns/$kind; done",
+            self.inspect("sandbox", ".State.Pid")
         );
+        let joined = "for kind in net ipc pid; do readlink /proc/self/ns/$kind; done";
+        assert_eq!(self.sh("client", joined), self.sandbox.run(&["sh", "-euc", &held]), "the client's namespaces");
+        holds_a_pod(&["net", "ipc", "pid"], |container, script| self.sh(container, script));
 
         // What does not end on SIGTERM would be killed, and its status would be 137.
         self.sandbox.run(&["docker", "stop", "sandbox"]);

@@ -1,7 +1,7 @@
 //! The image does its job in Podman: it holds the namespaces of a real Pod of two containers, loses none of them when
 //! a container dies, leaves no zombie and ends when it is told to.
 
-use pause_tests::sandbox::{BUSYBOX, ORPHANS, Sandbox};
+use pause_tests::sandbox::{BUSYBOX, ORPHANS, SERVE, STATES, Sandbox, holds_a_pod, make_orphans, wget, zombies};
 use procfs::FromRead;
 use procfs::process::Status;
 use std::fs;
@@ -13,18 +13,14 @@ const IMAGE: &str = "registry.k8s.io/pause:3.10";
 fn holds_a_pod_whose_containers_come_and_go() {
     let node = Node::new();
     node.start_pod(IMAGE, "/pause");
-    node.podman(&["run", "--detach", "--pod=pod", "--name=server", BUSYBOX, "sh", "-c", SERVER]);
+    node.podman(&[&["run", "--detach", "--pod=pod", "--name=server", BUSYBOX], &SERVE[..]].concat());
     node.podman(&["run", "--detach", "--pod=pod", "--name=client", BUSYBOX, "sleep", "1000"]);
 
     let held = node.sandbox.run(&["sha256sum", &format!("/proc/{}/exe", node.pid("infra"))]);
     let shipped = node.sandbox.run(&["sha256sum", &pause_tests::shipped().display().to_string()]);
     assert_eq!(held.split(' ').next(), shipped.split(' ').next(), "the infra container runs another file");
 
-    for container in ["server", "client"] {
-        assert_eq!(node.sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
-    }
-    assert_eq!(node.namespaces("client"), node.namespaces("server"), "the client's namespaces and the server's");
-    assert_eq!(node.wget("http://localhost:8080"), "hello");
+    holds_a_pod(&SHARED, |container, script| node.sh(container, script));
 
     let (address, process) = (node.address(), node.pid("server"));
     node.podman(&["kill", "server"]);
@@ -33,11 +29,8 @@ fn holds_a_pod_whose_containers_come_and_go() {
     node.podman(&["start", "server"]);
     assert_ne!(node.pid("server"), process, "the server is the process that was killed");
     assert_eq!(node.address(), address, "the Pod's address after the server came back");
-    assert_eq!(node.wget(&format!("http://{address}:8080")), "hello");
-    assert_eq!(node.namespaces("client"), node.namespaces("server"), "the client's namespaces and the new server's");
-
-    node.make_orphans(&["server", "client"]);
-    assert_eq!(node.zombies(), 0, "zombies in the Pod");
+    assert_eq!(node.sh("client", &wget(&address)), "hello");
+    holds_a_pod(&SHARED, |container, script| node.sh(container, script));
 
     assert_eq!(node.status_when_stopped(), "0");
     let said = node.sandbox.run(&["sh", "-c", "podman logs infra 2>&1"]);
@@ -51,8 +44,8 @@ fn a_first_process_that_is_no_pause_leaves_zombies_and_is_killed() {
     let node = Node::new();
     node.start_pod(BUSYBOX, "/bin/sleep 1000");
     node.podman(&["run", "--detach", "--pod=pod", "--name=client", BUSYBOX, "sleep", "1000"]);
-    node.make_orphans(&["client"]);
-    assert_eq!(node.zombies(), ORPHANS, "zombies in the Pod");
+    node.sh("client", &make_orphans());
+    assert_eq!(zombies(&node.sh("client", STATES)), ORPHANS, "zombies in the Pod");
     assert_eq!(node.status_when_stopped(), "137");
 }
 
@@ -70,22 +63,7 @@ fn holds_the_pod_of_a_kubernetes_manifest() {
 
     let infra = node.podman(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
     assert_eq!(node.inspect(&infra, ".ImageName"), IMAGE, "the infra container's image");
-    for container in ["pod-server", "pod-client"] {
-        assert_eq!(node.sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
-    }
-    assert_eq!(
-        node.namespaces("pod-client"),
-        node.namespaces("pod-server"),
-        "the client's namespaces and the server's"
-    );
-    let served = node.sh("pod-client", "until wget -q -O - http://localhost:8080; do sleep 0.1; done");
-    assert_eq!(served, "hello");
-    node.sh("pod-client", &pause_tests::sandbox::make_orphans());
-    assert_eq!(
-        pause_tests::sandbox::zombies(&node.sh("pod-client", pause_tests::sandbox::STATES)),
-        0,
-        "zombies in the Pod"
-    );
+    holds_a_pod(&SHARED, |container, script| node.sh(&format!("pod-{container}"), script));
 
     node.podman(&["pod", "stop", "--time=1", "pod"]);
     assert_eq!(node.inspect(&infra, ".State.ExitCode"), "0");
@@ -109,7 +87,7 @@ fn manifest() -> String {
             "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command, "env": [path]
         })
     };
-    let containers = [container("server", &["sh", "-c", SERVER]), container("client", &["sleep", "1000"])];
+    let containers = [container("server", &SERVE), container("client", &["sleep", "1000"])];
     let pod = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -151,7 +129,7 @@ fn is_loaded_under_all_its_names() {
     assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} are {ids:?}");
 }
 
-const SERVER: &str = "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www";
+const SHARED: [&str; 4] = ["pid", "net", "ipc", "uts"];
 
 /// A machine with Podman, our image and one of busybox, and at most one Pod, named `pod`.
 struct Node {
@@ -196,12 +174,6 @@ impl Node {
         self.podman(&["exec", container, "sh", "-euc", script])
     }
 
-    /// What the client is served, as soon as the server listens.
-    #[track_caller]
-    fn wget(&self, url: &str) -> String {
-        self.sh("client", &format!("until wget -q -O - {url}; do sleep 0.1; done"))
-    }
-
     /// The Pod's address, as the client sees it.
     #[track_caller]
     fn address(&self) -> String {
@@ -209,25 +181,6 @@ impl Node {
         let address = addresses.split_whitespace().skip_while(|word| *word != "inet").nth(1);
         let address = address.and_then(|address| address.split('/').next());
         address.unwrap_or_else(|| panic!("no address in {addresses:?}")).to_owned()
-    }
-
-    #[track_caller]
-    fn namespaces(&self, container: &str) -> String {
-        self.sh(container, "for kind in pid net ipc uts; do readlink /proc/self/ns/$kind; done")
-    }
-
-    /// Makes [`ORPHANS`] in each container at the same time, and waits until all of them are dead.
-    fn make_orphans(&self, containers: &[&str]) {
-        std::thread::scope(|scope| {
-            for container in containers {
-                scope.spawn(|| self.sh(container, &pause_tests::sandbox::make_orphans()));
-            }
-        });
-    }
-
-    /// How many processes in the Pod's PID namespace are zombies.
-    fn zombies(&self) -> usize {
-        pause_tests::sandbox::zombies(&self.sh("client", pause_tests::sandbox::STATES))
     }
 
     /// Stops the Pod with SIGTERM, and what has not ended a second later with SIGKILL: its infra container's status.

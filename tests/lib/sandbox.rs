@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 /// What every shell script in the sandbox is held to.
 const STRICT: &str = "-euc";
@@ -255,6 +256,10 @@ fn directories(parent: &Path) -> Vec<PathBuf> {
 /// The image that [`Sandbox::import_busybox`] makes.
 pub const BUSYBOX: &str = "localhost/busybox";
 
+/// What serves `hello` in a container of busybox.
+pub const SERVE: [&str; 3] =
+    ["sh", "-c", "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www"];
+
 /// How many orphans [`make_orphans`] makes: half of them die before their parents, half after.
 pub const ORPHANS: usize = 2000;
 
@@ -279,6 +284,39 @@ pub const STATES: &str = "cat /proc/[0-9]*/status 2> /dev/null | grep ^State: ||
 pub fn zombies(states: &str) -> usize {
     assert!(states.contains("S (sleeping)"), "not even PID 1 in {states:?}");
     states.lines().filter(|state| state.contains('Z')).count()
+}
+
+/// What the containers `server`, which runs [`SERVE`], and `client` of a Pod with these shared namespaces, `pid` among them,
+/// see of pause and of each other. `sh` runs a script in one of them.
+#[track_caller]
+pub fn holds_a_pod(shared: &[&str], sh: impl Fn(&str, &str) -> String) {
+    let namespaces = format!("for kind in {}; do readlink /proc/self/ns/$kind; done", shared.join(" "));
+    assert_eq!(sh("client", &namespaces), sh("server", &namespaces), "the client's namespaces and the server's");
+    assert_eq!(sh("client", &wget("localhost")), "hello");
+    for container in ["server", "client"] {
+        assert_eq!(sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
+        sh(container, &make_orphans());
+    }
+    assert_eq!(zombies(&sh("client", STATES)), 0, "zombies in the Pod");
+}
+
+/// A script that shows what the server says, as soon as it listens.
+pub fn wget(host: &str) -> String {
+    format!("until wget -q -O - http://{host}:8080; do sleep 0.1; done")
+}
+
+/// An archive of the image [`BUSYBOX`], as Podman writes it; it is the same for all.
+pub fn busybox() -> &'static Path {
+    static ARCHIVE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let sandbox = Sandbox::new();
+        sandbox.import_busybox("podman");
+        let path = crate::target().join("busybox.tar");
+        fs::remove_file(&path).ok();
+        let save = ["podman", "save", "--quiet", "--format=oci-archive", "--output"].map(OsStr::new);
+        sandbox.run(&[&save[..], &[path.as_os_str(), OsStr::new(BUSYBOX)]].concat());
+        path
+    });
+    &ARCHIVE
 }
 
 /// Makes the image with the tool, below `directory`, under the names given; returns the tar to load.

@@ -2,7 +2,6 @@
 //! the tests run Pods on it. What fails shows containerd's log.
 
 // Each file in tests/cri is a program of its own and uses a part of this.
-mod busybox;
 mod kubelet;
 pub mod pod;
 
@@ -18,7 +17,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
@@ -129,7 +127,6 @@ pub struct Node {
     image_services: ImageServiceClient<Channel>,
     calls: runtime::Runtime,
     pods: Cell<u32>,
-    directory: TempDir,
 }
 
 impl Node {
@@ -188,11 +185,8 @@ impl Node {
             image_services: ImageServiceClient::new(channel),
             calls,
             pods: Cell::new(0),
-            directory: tempfile::tempdir().expect("a directory"),
         };
-        let busybox = node.directory.path().join("busybox.tar");
-        busybox::write_image(&busybox, BUSYBOX);
-        node.import(&busybox);
+        node.import(sandbox::busybox());
         node
     }
 
@@ -338,10 +332,6 @@ impl Drop for Node {
         }
     }
 }
-
-/// The command of a container that says hello.
-pub const SERVE: [&str; 3] =
-    ["sh", "-c", "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www"];
 
 /// How many sandboxes containerd knows of, how many of their processes run, how many addresses they hold, and how many
 /// of their interfaces there are.

@@ -531,6 +531,26 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Runs a command for as long as it takes.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| rest(Some(&*bytes)));
+        Self { command: format!("{command:?}"), status: output.status, stdout, stderr }
+    }
+
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert!(self.status.success(), "it should have succeeded\n{self}");
+        self
+    }
+
+    #[track_caller]
+    pub fn failed(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "it should have failed with {code}\n{self}");
+        self
+    }
+
     /// Asserts how it exited and everything it printed.
     #[track_caller]
     pub fn exited(&self, code: i32, stdout: &str, stderr: impl AsRef<str>) {
@@ -550,6 +570,6 @@ impl Ended {
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let Self { command, status, stdout, stderr } = self;
-        write!(f, "command: {command}\nstatus: {status}\nstdout: {stdout:?}\nstderr: {stderr:?}")
+        write!(f, "command: {command}\n{status}\nstdout:\n{stdout}\nstderr:\n{stderr}")
     }
 }

@@ -3,6 +3,7 @@
 
 use flate2::read::GzDecoder;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, OciLayout};
+use pause_tests::Ended;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use xtask::oci::{Image, Times, sha256};
@@ -62,7 +63,7 @@ fn an_archive_of_all_platforms_is_what_every_reader_wants() {
 #[test]
 fn source_date_epoch_is_the_time_of_everything_that_has_one() {
     let output = Directory::new();
-    run(output.image().env("SOURCE_DATE_EPOCH", "1700000000")).expect_success();
+    Ended::of(output.image().env("SOURCE_DATE_EPOCH", "1700000000")).succeeded();
     let part = &Archive::read(&fs::read(output.path("pause.tar")).unwrap()).parts()[0];
     let created = part.config.created().as_deref();
     let history = part.config.history().iter().flatten().map(|entry| entry.created().as_deref());
@@ -230,7 +231,7 @@ fn path(descriptor: &Descriptor) -> String {
 #[test]
 fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
     let output = Directory::new();
-    let done = run(&mut output.image()).expect_success();
+    let done = Ended::of(&mut output.image()).succeeded();
     let program = fs::read(shipped()).unwrap();
     let image = Image::new(&[(xtask::platform::host().unwrap(), &program)], &TIMES, || ()).unwrap();
     let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION")).to_owned();
@@ -255,7 +256,7 @@ fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
 fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
     let names = |arguments: &[&str]| {
         let output = Directory::new();
-        run(output.image().args(arguments)).expect_success();
+        Ended::of(output.image().args(arguments)).succeeded();
         Archive::read(&fs::read(output.path("pause.tar")).unwrap()).references()
     };
     // In full, because containerd takes names as they stand; and each once.
@@ -272,7 +273,7 @@ fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
 #[test]
 fn for_a_distribution_the_commands_that_load_it_and_go_back_are_shown() {
     let output = Directory::new();
-    let done = run(output.image().args(["--for=kind", "--for=cri-o"])).expect_success();
+    let done = Ended::of(output.image().args(["--for=kind", "--for=cri-o"])).succeeded();
     let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
     let names = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1", own];
     for command in [
@@ -287,14 +288,14 @@ fn for_a_distribution_the_commands_that_load_it_and_go_back_are_shown() {
 #[test]
 #[ignore = "needs eight targets (rustup target add, or Debian's rustc-web cargo-web rust-web-src): cargo test --test image image:: -- --ignored"]
 fn of_all_eight_only_what_has_changed_is_built_again() {
-    run(&mut xtask(&["build", "--platform", "all"])).expect_success();
+    Ended::of(&mut xtask(&["build", "--platform", "all"])).succeeded();
     expect_nothing_compiled("all");
 }
 
 #[test]
 fn a_platform_asked_for_thrice_is_in_the_image_once() {
     let output = Directory::new();
-    run(output.image().args(["--platform=amd64", "--platform=host", "--platform=linux/amd64"])).expect_success();
+    Ended::of(output.image().args(["--platform=amd64", "--platform=host", "--platform=linux/amd64"])).succeeded();
     assert!(output.everything() == *WRITTEN, "the same platform, named thrice");
 }
 
@@ -320,7 +321,7 @@ fn expect_nothing_compiled(platform: &str) {
         write_script(&directory.path("rustc"), &logging(&Path::new(env!("CARGO")).with_file_name("rustc")));
         command.env("RUSTC", directory.path("rustc"));
     }
-    run(&mut command).expect_success();
+    Ended::of(&mut command).succeeded();
     let log = fs::read_to_string(log).expect("cargo asks the compiler for its version");
     let compiled: Vec<_> = log.lines().filter(|line| line.contains("--crate-name ") && !line.contains("___")).collect();
     assert_eq!(compiled, [""; 0]);
@@ -332,7 +333,7 @@ fn a_platform_that_cannot_be_built_is_named_with_what_is_missing() {
     let directory = bare.0.path("bin");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("rust-lld"), "").unwrap();
-    let done = run(bare.xtask(&["build", "--platform=s390x", "--platform=arm64"]).env("PATH", "")).expect_failure(1);
+    let done = Ended::of(bare.xtask(&["build", "--platform=s390x", "--platform=arm64"]).env("PATH", "")).failed(1);
     let targets = "aarch64-unknown-linux-gnu s390x-unknown-linux-gnu";
     for remedy in
         [format!("`rustup target add {targets}`"), "`apt-get install rustc-web cargo-web rust-web-src`".into()]
@@ -345,7 +346,7 @@ fn a_platform_that_cannot_be_built_is_named_with_what_is_missing() {
 #[test]
 fn a_missing_linker_is_named() {
     let bare = BareToolchain::new();
-    let done = run(bare.xtask(&["build"]).env("PATH", "")).expect_failure(1);
+    let done = Ended::of(bare.xtask(&["build"]).env("PATH", "")).failed(1);
     let own = bare.0.path("bin/rust-lld");
     assert!(done.stderr.contains(own.to_str().unwrap()) && done.stderr.contains("ld.lld-22"), "{done}");
 }
@@ -372,24 +373,7 @@ fn write_script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-// The same bytes from everybody
-
-#[test]
-fn the_image_is_the_same_whoever_builds_it_wherever_and_whenever() {
-    let output = Directory::new();
-    let somewhere = TempDir::new().unwrap();
-    let mut command = with_umask("077", &output.image());
-    command.env("TZ", "America/Los_Angeles").env("LC_ALL", "tr_TR.UTF-8").env("USER", "somebody");
-    // Cargo and rustup are somewhere in the home directory; a test cannot take them away.
-    for (variable, directory) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
-        if std::env::var_os(variable).is_none() {
-            command.env(variable, Path::new(&std::env::var_os("HOME").unwrap()).join(directory));
-        }
-    }
-    command.env("HOME", somewhere.path());
-    run(&mut command).expect_success();
-    assert!(output.everything() == *WRITTEN, "another umask, time zone, locale, home and user make another image");
-}
+// The same bytes from everybody: see also reproducible.rs
 
 #[test]
 fn the_caller_s_compiler_flags_do_not_reach_the_program() {
@@ -397,29 +381,14 @@ fn the_caller_s_compiler_flags_do_not_reach_the_program() {
     let mut command = xtask(&["build"]);
     command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").env("CARGO_PROFILE_RELEASE_LTO", "off");
     command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Copt-level=1").env("RUSTFLAGS", "-Copt-level=1");
-    run(&mut command).expect_success();
+    Ended::of(&mut command).succeeded();
     assert_eq!(fs::read(shipped()).unwrap(), before);
-}
-
-#[test]
-fn the_program_is_the_same_built_in_another_folder() {
-    let elsewhere = TempDir::new().unwrap();
-    let copy = elsewhere.path().join("a longer name than before");
-    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "linker.ld", ".cargo", "src", "tests", "xtask"] {
-        copy_all(&Path::new(PROJECT).join(name), &copy.join(name));
-    }
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--package=pause", "--bin=pause", "--target=x86_64-unknown-linux-gnu"]);
-    cargo.current_dir(&copy).env("CARGO_TARGET_DIR", copy.join("target"));
-    run(&mut cargo).expect_success();
-    let built = fs::read(copy.join("target/x86_64-unknown-linux-gnu/release/pause")).unwrap();
-    assert_eq!(built, fs::read(shipped()).unwrap());
 }
 
 #[test]
 fn the_shipped_file_is_executable_whatever_the_umask_and_stays_untouched_when_it_is_unchanged() {
     let before = fs::metadata(shipped()).unwrap();
-    run(&mut with_umask("077", &xtask(&["build"]))).expect_success();
+    Ended::of(&mut with_umask("077", &xtask(&["build"]))).succeeded();
     let after = fs::metadata(shipped()).unwrap();
     assert_eq!(after.permissions().mode() & 0o7777, 0o755);
     assert_eq!(after.modified().unwrap(), before.modified().unwrap());
@@ -427,74 +396,44 @@ fn the_shipped_file_is_executable_whatever_the_umask_and_stays_untouched_when_it
 
 // Bad input
 
+/// Each ends with this status, says these things, and leaves nothing behind.
 #[test]
-fn a_distribution_nobody_knows_is_a_usage_error_with_those_that_are() {
-    for unknown in ["k9s", "K3s", ""] {
-        let output = Directory::new();
-        let done = run(output.image().arg(format!("--for={unknown}"))).expect_failure(2);
-        for known in ["--for <DISTRIBUTION>", "containerd", "k3s", "rke2"] {
-            assert!(done.stderr.contains(known), "{done}");
-        }
-        output.expect_empty();
-    }
-}
-
-#[test]
-fn a_source_date_epoch_that_is_no_number_of_seconds_is_refused() {
-    for value in ["", "tomorrow", "-1", "+1", "1.5", "8589934592"] {
-        let output = Directory::new();
-        let done = run(output.image().env("SOURCE_DATE_EPOCH", value)).expect_failure(1);
-        assert!(done.stderr.contains(&format!("SOURCE_DATE_EPOCH is {value:?}")), "{done}");
-        output.expect_empty();
-    }
-}
-
-#[test]
-fn an_unknown_platform_is_a_usage_error_that_names_the_known_ones() {
-    for platform in ["linux/vax", "windows/amd64", "amd64/v3", ""] {
-        let output = Directory::new();
-        let done = run(output.image().args(["--platform", platform])).expect_failure(2);
-        assert!(done.stderr.contains(&format!("'{platform}'")) && done.stderr.contains("linux/amd64"), "{done}");
-        output.expect_empty();
-    }
-}
-
-#[test]
-fn an_invalid_reference_is_a_usage_error() {
+fn bad_input_gets_a_clear_error_and_leaves_nothing() {
     let digest = format!("registry.k8s.io/pause:1@sha256:{}", "0".repeat(64));
     let long = format!("pause:{}", "a".repeat(129));
-    for tag in [
-        "",
-        "3.10",
-        "pause",
-        "registry.k8s.io/pause",
-        "localhost:5000/pause",
-        "Registry/pause:1",
-        "a/Pause:1",
-        "a//pause:1",
-        "a/pause:",
-        "a/pause:é",
-        "../pause:1",
-        "pause:-1",
-        "pause:1 ",
-        &digest,
-        &long,
-    ] {
-        let output = Directory::new();
-        let done = run(output.image().arg(format!("--tag={tag}"))).expect_failure(2);
-        assert!(done.stderr.contains("such as registry.k8s.io/pause:3.10"), "{tag:?}\n{done}");
-        output.expect_empty();
-    }
+    #[rustfmt::skip]
+    let references = [
+        "", "3.10", "pause", "registry.k8s.io/pause", "localhost:5000/pause", "Registry/pause:1", "a/Pause:1", "a//pause:1",
+        "a/pause:", "a/pause:é", "../pause:1", "pause:-1", "pause:1 ", &digest, &long,
+    ];
+    let refused = |option: &str, values: &[&str], code: i32, said: &[&str]| {
+        for value in values {
+            let output = Directory::new();
+            let mut command = output.image();
+            match option.strip_prefix("--") {
+                Some(_) => command.arg(format!("{option}={value}")),
+                None => command.env(option, value),
+            };
+            let ended = Ended::of(&mut command).failed(code);
+            assert!(said.iter().all(|said| ended.stderr.contains(&said.replace("{}", value))), "{ended}");
+            assert!(output.everything().is_empty(), "files were left behind by {option}={value}");
+        }
+    };
+    refused("--tag", &references, 2, &["such as registry.k8s.io/pause:3.10"]);
+    refused("--for", &["k9s", "K3s", ""], 2, &["--for <DISTRIBUTION>", "containerd", "k3s", "rke2"]);
+    refused("--platform", &["linux/vax", "windows/amd64", "amd64/v3", ""], 2, &["'{}'", "linux/amd64"]);
+    let no_times = ["", "tomorrow", "-1", "+1", "1.5", "8589934592"];
+    refused("SOURCE_DATE_EPOCH", &no_times, 1, &["SOURCE_DATE_EPOCH is \"{}\""]);
 }
 
 #[test]
-fn an_output_folder_that_cannot_be_written_to_is_named() {
+fn an_output_directory_that_cannot_be_written_to_is_named() {
     let directory = Directory::new();
     let file = directory.path("file");
     fs::write(&file, "kept").unwrap();
     for output in [file.join("below"), "/proc/pause".into()] {
-        let done = run(xtask(&["image", "--output"]).arg(&output)).expect_failure(1);
-        assert!(done.stderr.contains(output.to_str().unwrap()), "{done}");
+        let ended = Ended::of(xtask(&["image", "--output"]).arg(&output)).failed(1);
+        assert!(ended.stderr.contains(output.to_str().unwrap()), "{ended}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
 }
@@ -503,15 +442,32 @@ fn an_output_folder_that_cannot_be_written_to_is_named() {
 fn an_older_image_is_replaced_as_a_whole() {
     let output = Directory::new();
     fs::write(output.path("pause.tar"), "older").unwrap();
-    run(&mut output.image()).expect_success();
+    Ended::of(&mut output.image()).succeeded();
     assert!(output.everything() == *WRITTEN, "{:?}", output.everything().keys());
 }
 
 #[test]
-fn what_is_no_recorded_image_fails_and_says_why() {
-    for (file, complaint) in [("README.md", "it is no archive"), ("no/such/file", "cannot read no/such/file")] {
-        let done = run(&mut xtask(&["verify", file])).expect_failure(1);
-        assert!(done.stderr.contains(complaint) && done.stdout.is_empty(), "{done}");
+fn a_file_that_cannot_be_verified_or_measured_is_named() {
+    for (arguments, complaint) in [
+        (&["verify", "README.md"][..], "it is no archive"),
+        (&["verify", "no/such/file"], "cannot read no/such/file"),
+        (&["size", "--peer", "no/such/file"], "No such file"),
+        (&["size", "--peer", "README.md"], "not an ELF file"),
+    ] {
+        let ended = Ended::of(&mut xtask(arguments)).failed(1);
+        assert!(ended.stderr.contains(complaint) && ended.stdout.is_empty(), "{ended}");
+    }
+}
+
+/// Beside itself, so that what must be said of the other program is known.
+#[test]
+fn another_program_is_measured_beside_it() {
+    let ended = Ended::of(xtask(&["size", "--peer"]).arg(shipped())).succeeded();
+    let size = fs::metadata(shipped()).unwrap().len().to_string();
+    for (row, expected) in [("| file", &*size), ("loaded segments", "1: R-X"), ("position-independent", "yes")] {
+        let line = ended.stdout.lines().find(|line| line.contains(row)).unwrap_or_else(|| panic!("no {row}\n{ended}"));
+        let cells: Vec<_> = line.trim_matches('|').split('|').skip(1).map(str::trim).collect();
+        assert_eq!(cells, [expected; 2], "{row}");
     }
 }
 
@@ -520,14 +476,14 @@ fn what_is_no_recorded_image_fails_and_says_why() {
 /// What `cargo xtask image` writes.
 static WRITTEN: LazyLock<Files> = LazyLock::new(|| {
     let output = Directory::new();
-    run(&mut output.image()).expect_success();
+    Ended::of(&mut output.image()).succeeded();
     output.everything()
 });
 
 /// The file `cargo xtask build` made.
 fn shipped() -> &'static Path {
     static SHIPPED: LazyLock<PathBuf> = LazyLock::new(|| {
-        let done = run(&mut xtask(&["build", "--platform", "amd64"])).expect_success();
+        let done = Ended::of(&mut xtask(&["build", "--platform", "amd64"])).succeeded();
         done.stdout.trim_end().into()
     });
     &SHIPPED
@@ -567,24 +523,6 @@ impl Directory {
         };
         self.names().into_iter().map(file).collect()
     }
-
-    #[track_caller]
-    fn expect_empty(&self) {
-        assert_eq!(self.names(), [""; 0], "files were left behind");
-    }
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            copy_all(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from, to).unwrap();
-    }
 }
 
 /// `cargo xtask …`
@@ -600,40 +538,4 @@ fn with_umask(umask: &str, command: &Command) -> Command {
     shell.args(["-c", r#"umask "$0" && exec "$@""#, umask]).arg(command.get_program()).args(command.get_args());
     shell.current_dir(PROJECT).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
     shell
-}
-
-/// A command that has ended. Shown, it is everything one needs to know of it.
-struct Done {
-    command: String,
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-fn run(command: &mut Command) -> Done {
-    let output = command.stdin(Stdio::null()).output();
-    let Output { status, stdout, stderr } = output.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    let text = |bytes| String::from_utf8(bytes).expect("output in UTF-8");
-    Done { command: format!("{command:?}"), status, stdout: text(stdout), stderr: text(stderr) }
-}
-
-impl Done {
-    #[track_caller]
-    fn expect_success(self) -> Self {
-        assert!(self.status.success(), "it should have succeeded\n{self}");
-        self
-    }
-
-    #[track_caller]
-    fn expect_failure(self, code: i32) -> Self {
-        assert_eq!(self.status.code(), Some(code), "it should have failed with {code}\n{self}");
-        self
-    }
-}
-
-impl std::fmt::Display for Done {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let Self { command, status, stdout, stderr } = self;
-        write!(f, "command: {command}\n{status}\nstdout:\n{stdout}\nstderr:\n{stderr}")
-    }
 }

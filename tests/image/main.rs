@@ -3,5 +3,4 @@
 mod image;
 mod reproducible;
 mod sbom;
-mod size;
 mod verify;

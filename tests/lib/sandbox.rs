@@ -209,7 +209,7 @@ impl Sandbox {
     pub fn try_run<S: AsRef<OsStr>>(&self, words: &[S]) -> crate::Ended {
         let mut command = self.command(&words[0]);
         command.args(&words[1..]);
-        run(command)
+        crate::finish(command)
     }
 }
 
@@ -321,25 +321,14 @@ pub fn busybox() -> &'static Path {
 
 /// Makes the image with the tool, below `directory`, under the names given; returns the tar to load.
 pub fn image(directory: &Path, names: &[&str]) -> PathBuf {
-    // Building the tool may take longer than a command is given.
-    crate::shipped();
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "image", "--output"]).arg(directory);
-    command.args(names.iter().flat_map(|name| ["--tag", name]));
-    command.current_dir(ROOT);
-    succeed(command);
+    let mut command = crate::tool();
+    command.args(["image", "--output"]).arg(directory).args(names.iter().flat_map(|name| ["--tag", name]));
+    crate::Ended::of(&mut command).succeeded();
     directory.join("pause.tar")
 }
 
 /// Runs a command that has to succeed, and returns what it printed, without the last line's end.
 #[track_caller]
 pub fn succeed(command: Command) -> String {
-    let ended = run(command);
-    assert!(ended.status.success(), "expected success, but\n{ended}");
-    ended.stdout.trim_end().to_owned()
-}
-
-fn run(mut command: Command) -> crate::Ended {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    crate::finish(command)
+    crate::finish(command).succeeded().stdout.trim_end().to_owned()
 }

@@ -19,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
+use syscalls::Sysno;
 
 /// What a row cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,7 +300,7 @@ fn a_signal_that_comes_while_another_is_handled_is_not_told_of(pause: &Program) 
         pause.signal(first);
         // Woken by the signal, it leaves its sleep and enters poll.
         let (name, _) = poll();
-        let number: i64 = name.parse::<syscalls::Sysno>().expect("a system call").id().into();
+        let number: i64 = name.parse::<Sysno>().expect("a system call").id().into();
         let mut resumed = first as i32;
         loop {
             let status = waitpid(pause.pid, None).expect("traced");
@@ -519,6 +520,12 @@ fn of_the_children_it_starts_with_the_dead_are_swept_and_the_living_not_waited_f
     // It may be seen as sleeping while it still sweeps: wait4 marks its caller so before it looks (`do_wait` in the
     // kernel's kernel/exit.c).
     eventually("the dead to be swept", || pause.children().len() == 3);
+    let number = sleep().0.parse::<Sysno>().expect("a system call").id().to_string();
+    eventually("it to sleep in pause and not in wait4", || {
+        // proc_pid_syscall(5): the number comes first.
+        let call = std::fs::read_to_string(format!("/proc/{}/syscall", pause.pid)).expect("pause lives");
+        call.split(' ').next() == Some(&number)
+    });
     let before = pause.context_switches();
     children(pause.pid).into_iter().for_each(|child| send(child, libc::SIGKILL));
     eventually("the others to be reaped, too", || pause.children().is_empty());

@@ -1,18 +1,39 @@
 """Symbolic execution of one file: every path from _start and from the signal handler, for any arguments, any results of
 system calls, and any content of registers and stack that the ABI leaves open.
 
-Between two system calls paths are followed one by one. Behind a system call those in the same state of the specification
-are joined: what differs between them is forgotten. The loop over the arguments is proved by induction over its counter.
+Between two system calls paths are followed one by one. Behind a system call those in the same state of the
+specification are joined: what differs between them is forgotten. The loop over the arguments is proved by induction
+over its counter.
 """
 
 import re
 import struct
 
 import specification
-from z3 import (And, BitVec, BitVecSort, BitVecVal, BoolVal, Concat, Extract, Function, If, Not, Or, SignExt, Solver, ULT,
-                ZeroExt, LShR, Z3_OP_ITE, is_app_of, is_bv_value, is_not, is_true, simplify, substitute, unknown, unsat)
+from z3 import (
+    And,
+    BitVec,
+    BitVecSort,
+    BitVecVal,
+    BoolVal,
+    Concat,
+    Extract,
+    Function,
+    Not,
+    Solver,
+    ULT,
+    LShR,
+    Z3_OP_ITE,
+    is_app_of,
+    is_bv_value,
+    is_not,
+    is_true,
+    simplify,
+    substitute,
+    unknown,
+    unsat,
+)
 from z3.z3util import get_vars
-
 
 # Two pages to lift at: what moves with them is an address in the file.
 BASES = 0x10000, 0x7F3000
@@ -57,7 +78,9 @@ class State:
 
     def read(self, space, offset, size):
         if space == "temporary":
-            cells = [self.temporaries[offset + n] for n in self.order(size)]
+            cells = [self.temporaries.get(offset + n) for n in self.order(size)]
+            if None in cells:
+                raise Refused("instruction", f"the one at {self.pc:#x} is described as part of another")
         else:
             cells = [self.cell((space, offset + n)) for n in self.order(size)]
         value, first = cells[0]
@@ -142,9 +165,13 @@ class Proof:
         segments = []
         for n in range(count):
             if wide:
-                type_, flags, offset, address, _, bytes_, memory = struct.unpack_from(order + "IIQQQQQ", self.file, table + n * size)
+                type_, flags, offset, address, _, bytes_, memory = struct.unpack_from(
+                    order + "IIQQQQQ", self.file, table + n * size
+                )
             else:
-                type_, offset, address, _, bytes_, memory, flags = struct.unpack_from(order + "IIIIIII", self.file, table + n * size)
+                type_, offset, address, _, bytes_, memory, flags = struct.unpack_from(
+                    order + "IIIIIII", self.file, table + n * size
+                )
             segments.append((type_, flags, offset, address, bytes_, memory))
         load, stack = segments
         size = len(self.file)
@@ -206,7 +233,8 @@ class Proof:
         return value.as_signed_long()
 
     def place(self, state, address):
-        """What an address points at: ("file", offset), ("stack", offset), ("argument", index, offset) or ("argv", index)."""
+        """What an address points at: ("file", offset), ("stack", offset), ("argv", index)
+        or ("argument", index, offset)."""
         names = {str(var) for var in get_vars(address)}
         for pointer, index in self.pointers.items():
             if pointer in names:
@@ -219,8 +247,12 @@ class Proof:
             if self.arguments:
                 above = simplify(offset - self.platform.word)
                 shift = self.platform.word.bit_length() - 1
-                self.require("argv", And(Extract(shift - 1, 0, above) == 0, ULT(LShR(above, shift), self.count)),
-                             "what is read above argc is not an argument", state)
+                self.require(
+                    "argv",
+                    And(Extract(shift - 1, 0, above) == 0, ULT(LShR(above, shift), self.count)),
+                    "what is read above argc is not an argument",
+                    state,
+                )
                 return "argv", simplify(LShR(above, shift))
         elif "base" in names or self.fixed:
             number = self.number(state, address - self.base)
@@ -243,7 +275,7 @@ class Proof:
         match place:
             case "file", offset:
                 self.require("load.file", 0 <= offset and offset + size <= len(self.file), f"offset {offset}", state)
-                data = self.file[offset:offset + size]
+                data = self.file[offset : offset + size]
                 self.loaded.update(range(offset, offset + size))
                 return BitVecVal(int.from_bytes(data, "little" if self.platform.little else "big"), 8 * size)
             case "stack", offset:
@@ -279,7 +311,9 @@ class Proof:
         """A call: the stack pointer is aligned."""
         top = self.top(state)
         holds = (top + self.first_remainder - self.platform.remainder) % self.platform.alignment == 0
-        self.require("alignment", holds, f"the stack pointer is {top} from the first where a function is entered", state)
+        self.require(
+            "alignment", holds, f"the stack pointer is {top} from the first where a function is entered", state
+        )
 
     # Following paths
 
@@ -297,8 +331,8 @@ class Proof:
             self.interrupted(signal, steps)
 
     def unreached(self):
-        """What of the file is neither executed nor read nor written out: pairs of a range and what it is. Anything else is
-        refused."""
+        """What of the file is neither executed nor read nor written out: pairs of a range and what it is. Anything
+        else is refused."""
         reached = self.loaded | {at + n for at, size in self.executed.items() for n in range(size)}
         at, found = self.headers, []
         while at < len(self.file):
@@ -320,7 +354,7 @@ class Proof:
         platform = self.platform
         self.arguments, self.first_remainder, self.writable, self.readable = arguments, remainder, writable, writable
         self.stack = self.word("stack")
-        # The file is mapped at a page, and the stack is aligned: known only where it is asked for, or every query were slow.
+        # The file is mapped at a page, and the stack is aligned: known only where it is asked for, which saves time.
         self.aligned = [simplify(self.base & 0xFFF) == 0, self.stack & (platform.alignment - 1) == remainder]
         self.nodes, self.pending = {}, []
         state = State(self, pc, step)
@@ -375,7 +409,7 @@ class Proof:
 
     def advance(self, state):
         """Executes one instruction; gives the states behind it."""
-        code = self.file[state.pc:]
+        code = self.file[state.pc :]
         size = len(self.platform.call)
         self.require("text", self.headers <= state.pc < len(self.file), "execution left the text", state)
         if code.startswith(self.platform.call):
@@ -418,8 +452,12 @@ class Proof:
         self.paths += 1
         count = self.count if state.index is None else simplify(state.index - 1)
         if state.index is not None:
-            self.require("arguments.next", And(count >= 0, Not(self.is_option(count))),
-                         "the loop goes on though the argument is an option, or never ends", state)
+            self.require(
+                "arguments.next",
+                And(count >= 0, Not(self.is_option(count))),
+                "the loop goes on though the argument is an option, or never ends",
+                state,
+            )
         changed, proved = False, {}
 
         def agree(key, expected):
@@ -431,6 +469,7 @@ class Proof:
                 # Kept as well, so that no other expression gets their numbers.
                 proved[pair] = self.holds(state, seen[0] == expected[0]), seen, expected
             return proved.get(pair, (False,))[0]
+
         for key in set(loop.state.cells) | set(state.cells):
             if key in loop.forgotten or agree(key, loop.expected(key, count)):
                 continue
@@ -472,7 +511,9 @@ class Proof:
             name = "ppoll"
         number = platform.numbers["pause" if name == "sleep" else name]
         seen = state.register(platform.number)
-        self.require(f"{step.call}.number", seen == number, f"{step.call} has the number {number}, and not {seen}", state)
+        self.require(
+            f"{step.call}.number", seen == number, f"{step.call} has the number {number}, and not {seen}", state
+        )
         arguments = [state.register(register) for register in platform.arguments]
         kernel = Kernel(self, state, arguments)
         after = getattr(kernel, step.call)(*step.arguments)
@@ -510,8 +551,8 @@ class Proof:
 
 
 class Kernel:
-    """What the kernel reads and writes at each call, and what it may return. Each method asserts the arguments and gives the
-    pairs of what is known afterwards and the next state."""
+    """What the kernel reads and writes at each call, and what it may return. Each method asserts the arguments and
+    gives the pairs of what is known afterwards and the next state."""
 
     def __init__(self, proof, state, arguments):
         self.proof, self.state, self.arguments = proof, state, arguments
@@ -523,7 +564,9 @@ class Kernel:
 
     def int(self, check, n, value):
         """An argument that the kernel takes as a C `int`."""
-        self.require(check, Extract(31, 0, self.arguments[n]) == value, f"argument {n + 1} is {self.arguments[n]}, not {value}")
+        self.require(
+            check, Extract(31, 0, self.arguments[n]) == value, f"argument {n + 1} is {self.arguments[n]}, not {value}"
+        )
 
     def long(self, check, n, value):
         self.require(check, self.arguments[n] == value, f"argument {n + 1} is {self.arguments[n]}, not {value}")
@@ -532,7 +575,9 @@ class Kernel:
         """An argument that points at the program's own stack: where."""
         place = self.proof.place(self.state, self.arguments[n])
         self.require(check, place[0] == "stack", f"argument {n + 1} points at {place}")
-        self.require(check, (place[1] + self.proof.first_remainder) % alignment == 0, f"argument {n + 1} is not aligned")
+        self.require(
+            check, (place[1] + self.proof.first_remainder) % alignment == 0, f"argument {n + 1} is not aligned"
+        )
         self.proof.in_frame(self.state, check, place[1], size, 0, self.proof.top(self.state))
         return place[1]
 
@@ -542,8 +587,10 @@ class Kernel:
 
     def results(self, largest):
         """What may be returned, of calls that write nothing."""
+
         def outcome(condition):
             return lambda state, result: [-4095 <= result, result <= largest, condition(result)]
+
         return [(outcome(condition), step) for condition, step in self.step.next]
 
     def getpid(self):
@@ -569,7 +616,7 @@ class Kernel:
         return self.results(specification.LARGEST["sleep"])
 
     def rt_sigaction(self, signal, kind):
-        """The kernel's `struct sigaction`: handler, flags, perhaps a restorer, which only a handler that returns uses, mask."""
+        """The kernel's `struct sigaction`: handler, flags, perhaps a restorer, for handlers that return, and mask."""
         word, platform = self.word, self.proof.platform
         self.int("rt_sigaction.signal", 0, signal)
         at = self.stack("rt_sigaction.act", 1, (3 + platform.restorer) * word if word == 8 else 20, word)
@@ -578,7 +625,9 @@ class Kernel:
         handler = self.state.read("stack", at, word)
         if kind == "handler":
             place = self.proof.place(self.state, handler)
-            self.require("rt_sigaction.handler", place[0] == "file" and place[1] & 1 >= platform.thumb, f"the handler is {place}")
+            self.require(
+                "rt_sigaction.handler", place[0] == "file" and place[1] & 1 >= platform.thumb, f"the handler is {place}"
+            )
             entry = place[1] & ~platform.thumb
             self.require("rt_sigaction.same", self.proof.handler in (None, entry), "the two signals have two handlers")
             self.proof.handler = entry
@@ -621,6 +670,7 @@ class Kernel:
 
         def failed(state, result):
             return [-4095 <= result, result < 0]
+
         return [(writable, steps["writable"]), (other, steps["not writable"]), (failed, steps["not writable"])]
 
     def write(self, fd, message):
@@ -628,7 +678,11 @@ class Kernel:
         self.int("write.fd", 0, fd)
         kind, at = self.proof.place(self.state, self.arguments[1])[:2]
         self.require("write.address", kind == "file", f"what is written lies at {kind} {at}")
-        self.require("write.text", self.proof.file[at:at + len(text)] == text, f"{self.proof.file[at:at + len(text)]} is written")
+        self.require(
+            "write.text",
+            self.proof.file[at : at + len(text)] == text,
+            f"{self.proof.file[at:at + len(text)]} is written",
+        )
         self.long("write.length", 2, len(text))
         self.proof.loaded.update(range(at, at + len(text)))
         return self.results(len(text))

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import signal
 import tomllib
 from pathlib import Path
 
@@ -10,15 +11,15 @@ from platforms import PLATFORMS
 
 HERE = Path(__file__).parent
 # Changes that the proof lets through, each explained; and for each check a change that nothing else refuses.
+LIMIT = 20  # seconds; the longest proof of an unchanged file takes two
 # Behind these there would be nothing to go on with: an address or an instruction of which nothing is known, no answer.
 NO_WAY_ON = {"address", "instruction", "solver"}
-MOST = 40  # of the changes a check refused, that are tried without it
 SURVIVORS, WEAKENED = HERE / "survivors.toml", HERE / "weakened.toml"
 
 
 def changes(name, file, instructions, headers, count, seed):
-    """`count` changes of a file: pairs of an offset and the bytes that come there. Half are flipped bits, the others are
-    made on purpose: an instruction left out or replaced by another of the file; a byte one more or less, which is a
+    """`count` changes of a file: pairs of an offset and the bytes that come there. Half are flipped bits, the others
+    are made on purpose: an instruction left out or replaced by another of the file; a byte one more or less, which is a
     constant, a length, a register or where a branch goes."""
     choose = random.Random(f"{name} {seed}")
     platform, places = PLATFORMS[name], sorted(instructions)
@@ -37,7 +38,7 @@ def changes(name, file, instructions, headers, count, seed):
             change = here, nop * (size // len(nop))
         else:
             other = choose.choice([other for other in places if instructions[other] == size])
-            change = here, file[other:other + size]
+            change = here, file[other : other + size]
         if changed(file, change) != file:
             found.add(change)
     return sorted(found)
@@ -45,7 +46,7 @@ def changes(name, file, instructions, headers, count, seed):
 
 def changed(file, change):
     at, data = change
-    return file[:at] + data + file[at + len(data):]
+    return file[:at] + data + file[at + len(data) :]
 
 
 def digest(file):
@@ -53,14 +54,22 @@ def digest(file):
 
 
 def check(name, file, change, weakened=frozenset()):
-    """The check that refuses a change of a file, or None."""
+    """The check that refuses a change of a file, or None. What takes long is refused: some changes make loops."""
     import prove
+
+    def too_long(*_):
+        raise Refused("time", f"more than {LIMIT} seconds")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(LIMIT)
     try:
         prove.proved(PLATFORMS[name], changed(file, change), weakened)[0].unreached()
     except Refused as refused:
         return refused.check
     except Exception as error:  # A fault of the proof's own, which must not be taken for a refusal.
         return f"fault: {error!r}"
+    finally:
+        signal.alarm(0)
     return None
 
 
@@ -71,8 +80,12 @@ def explanations(files):
     for name, file in files.items():
         if known[name]["sha256"] != digest(file):
             failures.append(f"{name}: {SURVIVORS.name} explains another file")
-        explained[name] = [(*(int(word, 16) for word in where.split("-")), why) for why, places in known[name].items()
-                           if why != "sha256" for where in places]
+        explained[name] = [
+            (*(int(word, 16) for word in where.split("-")), why)
+            for why, places in known[name].items()
+            if why != "sha256"
+            for where in places
+        ]
     return explained, failures
 
 
@@ -82,8 +95,12 @@ def try_all(pool, paths, count, seed, search):
     tasks = []
     for name, file in files.items():
         import prove
+
         proof = prove.proved(PLATFORMS[name], file)[0]
-        tasks += [(name, file, change) for change in changes(name, file, proof.executed, proof.headers, count, seed or digest(file))]
+        tasks += [
+            (name, file, change)
+            for change in changes(name, file, proof.executed, proof.headers, count, seed or digest(file))
+        ]
     outcomes = pool.starmap(check, tasks, chunksize=4)
     explained, failures = explanations(files)
     survived = {name: [] for name in files}
@@ -102,33 +119,38 @@ def try_all(pool, paths, count, seed, search):
             why = next((why for first, last, why in explained[name] if first <= differ[0] and differ[-1] <= last), None)
             print(f"  {at:#x} {file[at:end].hex()} -> {data.hex()}: {why}")
             if why is None:
-                failures.append(f"{name}: the change at {at:#x} to {data.hex()} is not refused, nor explained in {SURVIVORS.name}")
+                failures.append(
+                    f"{name}: the change at {at:#x} to {data.hex()} is not refused, nor explained in {SURVIVORS.name}"
+                )
     if search:
         write_weakened(pool, files, [(task, refused) for task, refused in zip(tasks, outcomes) if refused])
     return failures
 
 
 def write_weakened(pool, files, refused):
-    """For each check the first of the changes it refused that gets through without it."""
-    by_check = {}
+    """For each check one of the changes it refused that gets through without it. Those known of the same files stay."""
+    known = tomllib.loads(WEAKENED.read_text())
+    if any(known.pop(name, {}).get("sha256") != digest(file) for name, file in files.items()):
+        known = {}
+    found = {
+        name: (change["platform"], None, (change["at"], bytes.fromhex(change["bytes"])))
+        for name, change in known.items()
+    }
+    waiting = {}
     for task, name in refused:
-        by_check.setdefault(name, []).append(task)
+        if name not in found and name not in NO_WAY_ON:
+            waiting.setdefault(name, []).append(task)
+    while waiting:
+        # A few of each, and then of those that are left.
+        tasks = [(name, task) for name in sorted(waiting) for task in waiting[name][:4]]
+        outcomes = pool.starmap(check, [(*task, frozenset([name])) for name, task in tasks], chunksize=1)
+        for (name, task), outcome in zip(tasks, outcomes):
+            if outcome is None:
+                found.setdefault(name, task)
+        waiting = {name: left[4:] for name, left in waiting.items() if name not in found and left[4:]}
+        print(f"{len(found)} checks found necessary, {len(waiting)} to go: {', '.join(waiting)}", flush=True)
     lines = [f'"{name}".sha256 = "{digest(file)}"' for name, file in files.items()]
-    for name, tasks in sorted(by_check.items()):
-        if name in NO_WAY_ON:
-            continue
-        through = None
-        tasks = tasks[:MOST]
-        for start in range(0, len(tasks), 4):
-            some = tasks[start:start + 4]
-            outcomes = pool.starmap(check, [(*task, frozenset([name])) for task in some], chunksize=1)
-            through = next((task for task, outcome in zip(some, outcomes) if outcome is None), None)
-            if through:
-                break
-        else:
-            print(f"{name}: {len(tasks)} changes refused, of which none gets through without it")
-            continue
-        platform, _, (at, data) = through
+    for name, (platform, _, (at, data)) in sorted(found.items()):
         lines.append(f'"{name}" = {{ platform = "{platform}", at = {at:#x}, bytes = "{data.hex()}" }}')
     WEAKENED.write_text("\n".join(lines) + "\n")
 
@@ -140,7 +162,9 @@ def try_weakened(pool, paths):
     failures, tasks = [], []
     for name, file in files.items():
         if known.pop(name)["sha256"] != digest(file):
-            failures.append(f"{name}: {WEAKENED.name} is of another file; write it anew: tests/proof/run --mutants 300 --search")
+            failures.append(
+                f"{name}: {WEAKENED.name} is of another file; write it anew: tests/proof/run --mutants 300 --search"
+            )
     for name, change in known.items():
         if change["platform"] in files:
             task = change["platform"], files[change["platform"]], (change["at"], bytes.fromhex(change["bytes"]))

@@ -1,5 +1,5 @@
-"""Compares what a lifter says of each instruction with what QEMU's user mode does, for the two platforms that only one lifter
-knows: from random states, stepping through the file by the protocol of gdb(1)."""
+"""Compares what a lifter says of each instruction with what QEMU's user mode does, for the two platforms that only one
+lifter knows: from random states, stepping through the file by the protocol of gdb(1)."""
 
 import contextlib
 import random
@@ -8,15 +8,29 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from engine import Proof, Refused, State
+from engine import Refused, State
 from platforms import PLATFORMS, numbered
 from z3 import BitVecVal, is_true, simplify
 
 # The registers in the order of the protocol (gdb-xml/ in QEMU's source), and the emulator's program.
-LOONG64 = ("zero", "ra", "tp", "sp", *numbered("a", (0, 8)), *numbered("t", (0, 9)), "r21", "fp", *numbered("s", (0, 9)),
-           "orig_a0", "pc", "badv")
-EMULATORS = {"linux/s390x": ("qemu-s390x-static", ("pswm", "pc", *numbered("r", (0, 16)))),
-             "linux/loong64": ("qemu-loongarch64-static", LOONG64)}
+LOONG64 = (
+    "zero",
+    "ra",
+    "tp",
+    "sp",
+    *numbered("a", (0, 8)),
+    *numbered("t", (0, 9)),
+    "r21",
+    "fp",
+    *numbered("s", (0, 9)),
+    "orig_a0",
+    "pc",
+    "badv",
+)
+EMULATORS = {
+    "linux/s390x": ("qemu-s390x-static", ("pswm", "pc", *numbered("r", (0, 16)))),
+    "linux/loong64": ("qemu-loongarch64-static", LOONG64),
+}
 MEMORY = 1024  # bytes below the stack pointer, where random addresses lie; QEMU takes messages of 4096 characters
 MASK = 2**64 - 1
 
@@ -49,14 +63,14 @@ class Emulator:
             if not data:
                 raise Refused("processor", f"the emulator has ended at {text[:20]}")
             self.buffer += data
-        answer = self.buffer[self.buffer.index(b"$") + 1:end]
-        self.buffer = self.buffer[end + 3:]
+        answer = self.buffer[self.buffer.index(b"$") + 1 : end]
+        self.buffer = self.buffer[end + 3 :]
         self.socket.sendall(b"+")
         return answer.decode()
 
     def registers(self):
         data = bytes.fromhex(self.ask("g"))
-        return {name: int.from_bytes(data[8 * n:8 * n + 8], self.order) for n, name in enumerate(self.names)}
+        return {name: int.from_bytes(data[8 * n : 8 * n + 8], self.order) for n, name in enumerate(self.names)}
 
     def set_registers(self, values):
         self.ask("G" + b"".join(values[name].to_bytes(8, self.order) for name in self.names).hex())
@@ -102,14 +116,14 @@ class Concrete:
             at, where = address - self.base.as_long(), self.file
         if not 0 <= at <= len(where) - size:
             raise Outside
-        return BitVecVal(int.from_bytes(where[at:at + size], "little" if self.platform.little else "big"), 8 * size)
+        return BitVecVal(int.from_bytes(where[at : at + size], "little" if self.platform.little else "big"), 8 * size)
 
     def store(self, state, address, value):
         at, size = simplify(address).as_long() - self.start, value.size() // 8
         if not 0 <= at <= len(self.bytes) - size:
             raise Outside
         data = simplify(value).as_long().to_bytes(size, "little" if self.platform.little else "big")
-        self.bytes[at:at + size] = data
+        self.bytes[at : at + size] = data
 
 
 def compare(files, count):
@@ -118,14 +132,17 @@ def compare(files, count):
     for name in EMULATORS:
         if name in files:
             compared, differences = compare_one(name, files[name], count)
-            print(f"\n{name}: {compared} states of {count} for each instruction compared with {EMULATORS[name][0]}, "
-                  f"{len(differences)} differ")
+            print(
+                f"\n{name}: {compared} states of {count} for each instruction compared with {EMULATORS[name][0]}, "
+                f"{len(differences)} differ"
+            )
             failures += differences
     return failures
 
 
 def compare_one(name, path, count):
     import prove
+
     platform = PLATFORMS[name]
     proof = prove.proved(platform, path.read_bytes())[0]
     choose, compared, differences = random.Random(name), 0, []
@@ -159,9 +176,16 @@ def one_state(emulator, proof, choose, first, base, top, pc):
     values = dict(first)
     names = (*platform.registers, platform.stack)
     for register in names:
-        values[register] = choose.choice((
-            choose.getrandbits(64), choose.getrandbits(32), choose.randrange(-300, 300) & MASK, choose.randrange(8),
-            start + choose.randrange(0, MEMORY, 8), start + choose.randrange(0, MEMORY, 8)))
+        values[register] = choose.choice(
+            (
+                choose.getrandbits(64),
+                choose.getrandbits(32),
+                choose.randrange(-300, 300) & MASK,
+                choose.randrange(8),
+                start + choose.randrange(0, MEMORY, 8),
+                start + choose.randrange(0, MEMORY, 8),
+            )
+        )
     values["pc"] = base + pc
     concrete = Concrete(proof, base, memory, start)
     before = bytes(memory)
@@ -179,7 +203,7 @@ def one_state(emulator, proof, choose, first, base, top, pc):
         successors, _ = lifter.step(state)
     except Outside:
         return None
-    (after, target), = successors
+    ((after, target),) = successors
     emulator.set_memory(start, before)
     emulator.set_registers(values)
     answer = emulator.step()

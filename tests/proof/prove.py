@@ -1,4 +1,4 @@
-"""Proves the files of all platforms, tries whether the proof can fail, and compares lifters with QEMU. See docs/proof.md."""
+"""Proves the files of all platforms, tries whether that can fail, and compares lifters with QEMU. See docs/proof.md."""
 
 import argparse
 import hashlib
@@ -42,15 +42,38 @@ def prove(name, path):
     proof = proofs[0]
     executed = {at + n for at, size in proof.executed.items() for n in range(size)}
     counts = {kind: sum(len(where) for where, found in unreached if found == kind) for _, kind in unreached}
-    row = (hashlib.sha256(file).hexdigest()[:12], len(file), proof.headers, len(executed), len(proof.loaded - executed),
-           ", ".join(f"{bytes_} {kind}" for kind, bytes_ in counts.items()), len(proof.executed),
-           sum(proof.paths for proof in proofs), sum(proof.queries for proof in proofs), proof.depth,
-           "+".join(type(proof.lifter).__name__ for proof in proofs), f"{time.monotonic() - start:.1f}")
+    row = (
+        hashlib.sha256(file).hexdigest()[:12],
+        len(file),
+        proof.headers,
+        len(executed),
+        len(proof.loaded - executed),
+        ", ".join(f"{bytes_} {kind}" for kind, bytes_ in counts.items()),
+        len(proof.executed),
+        sum(proof.paths for proof in proofs),
+        sum(proof.queries for proof in proofs),
+        proof.depth,
+        "+".join(type(proof.lifter).__name__ for proof in proofs),
+        f"{time.monotonic() - start:.1f}",
+    )
     return name, row, None
 
 
-HEADS = ("platform", "sha256", "bytes", "headers", "executed", "read", "neither", "instructions", "paths", "queries", "stack",
-         "lifters", "seconds")
+HEADS = (
+    "platform",
+    "sha256",
+    "bytes",
+    "headers",
+    "executed",
+    "read",
+    "neither",
+    "instructions",
+    "paths",
+    "queries",
+    "stack",
+    "lifters",
+    "seconds",
+)
 
 
 def table(heads, rows):
@@ -61,15 +84,25 @@ def table(heads, rows):
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/proof/run", description=__doc__)
-    parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "target/pause",
-                        help="where linux/…/pause lie, as `cargo xtask build --platform all` puts them")
+    parser.add_argument(
+        "--programs",
+        type=pathlib.Path,
+        default=ROOT / "target/pause",
+        help="where linux/…/pause lie, as `cargo xtask build --platform all` puts them",
+    )
     parser.add_argument("--platform", choices=PLATFORMS, action="append", help="only this one")
-    parser.add_argument("--mutants", type=int, metavar="N", help="also try N changes of each file, which must be refused")
+    parser.add_argument(
+        "--mutants", type=int, metavar="N", help="also try N changes of each file, which must be refused"
+    )
     parser.add_argument("--seed", help="of the changes; without it that of the file's digest")
     parser.add_argument("--weakened", action="store_true", help="also try whether each check is needed")
     parser.add_argument("--search", action="store_true", help="write weakened.txt anew from the changes that are tried")
-    parser.add_argument("--states", type=int, metavar="N",
-                        help="also compare each instruction of s390x and loong64 with QEMU's user mode in N states")
+    parser.add_argument(
+        "--states",
+        type=int,
+        metavar="N",
+        help="also compare each instruction of s390x and loong64 with QEMU's user mode in N states",
+    )
     options = parser.parse_args()
     files = {name: options.programs / name / "pause" for name in options.platform or PLATFORMS}
     missing = [str(path) for path in files.values() if not path.is_file()]

@@ -1,7 +1,7 @@
 """Instructions as Ghidra's SLEIGH describes them (pypcode)."""
 
 import pypcode
-from z3 import BitVec, BitVecVal, Concat, Extract, If, LShR, SignExt, ULE, ULT, ZeroExt, simplify
+from z3 import BitVec, BitVecVal, Extract, If, LShR, SignExt, ULE, ULT, ZeroExt, simplify
 
 from engine import BASES, Refused
 
@@ -11,7 +11,6 @@ def flag(condition):
 
 
 def signed_overflow(a, b, operation):
-    bits = a.size()
     return flag(SignExt(1, operation(a, b)) != operation(SignExt(1, a), SignExt(1, b)))
 
 
@@ -33,14 +32,11 @@ BINARY = {
     "INT_SBORROW": lambda a, b: signed_overflow(a, b, lambda x, y: x - y),
     "BOOL_AND": lambda a, b: a & b,
     "BOOL_OR": lambda a, b: a | b,
-    "BOOL_XOR": lambda a, b: a ^ b,
-    "PIECE": lambda a, b: Concat(a, b),
 }
 # The second operand may have another size, and be larger than there are bits.
 SHIFTS = {
     "INT_LEFT": lambda a, b: a << b,
     "INT_RIGHT": LShR,
-    "INT_SRIGHT": lambda a, b: a >> b,
 }
 UNARY = {
     "COPY": lambda a: a,
@@ -57,10 +53,20 @@ class Sleigh:
         self.contexts = [pypcode.Context(platform.sleigh) for _ in self.bases]
         self.registers = {name.lower(): (node.offset, node.size) for name, node in self.contexts[0].registers.items()}
         self.lifted = {}
-        names = (platform.stack, *platform.registers, *platform.flags, *((platform.own_address,) if platform.own_address else ()))
+        names = (
+            platform.stack,
+            *platform.registers,
+            *platform.flags,
+            *((platform.own_address,) if platform.own_address else ()),
+        )
         self.allowed = {offset + n for offset, size in map(self.register, names) for n in range(size)}
-        self.allowed |= {offset + n for name in ("zero", "xzr") if name in self.registers
-                         for offset, size in [self.register(name)] for n in range(size)}
+        self.allowed |= {
+            offset + n
+            for name in ("zero", "xzr")
+            if name in self.registers
+            for offset, size in [self.register(name)]
+            for n in range(size)
+        }
 
     def register(self, name):
         return self.registers[name.lower()]
@@ -79,13 +85,15 @@ class Sleigh:
         state.set("cr0", flag(result < 0) | (BitVec(f"cr0 with {result}", 8) & 0xE))
 
     def lift(self, state):
-        """The operations of the instruction at an offset, and its length. A constant is a pair with what the base adds."""
+        """The operations of the instruction at an offset, and its length."""
         offset = state.pc
         if offset not in self.lifted:
             versions = []
             for context, base in zip(self.contexts, self.bases):
                 try:
-                    versions.append(context.translate(self.proof.file[offset:offset + 16], base + offset, max_instructions=1).ops)
+                    versions.append(
+                        context.translate(self.proof.file[offset : offset + 16], base + offset, max_instructions=1).ops
+                    )
                 except (pypcode.BadDataError, pypcode.LowlevelError, pypcode.UnimplError) as error:
                     raise Refused("instruction", f"{error} at {offset:#x}") from error
             length = versions[0][0].inputs[0].size
@@ -104,7 +112,7 @@ class Sleigh:
         return opcode, output, inputs
 
     def node(self, offset, versions):
-        """A place: ("constant", value, size, moves with the base), ("register", …), ("temporary", …), ("memory", …)."""
+        """A place: ("constant", value, size, moves with the base), or "register", "temporary", "memory" first."""
         first = versions[0]
         space, value, size = first.space.name, first.offset, first.size
         moves = False
@@ -128,9 +136,8 @@ class Sleigh:
         return state.read(space, value, size)
 
     def put(self, state, node, value):
-        space, offset, size, _ = node
-        if space == "memory":
-            return self.proof.store(state, simplify(self.proof.base + offset), value)
+        space, offset, _, _ = node
+        self.proof.require("store", space != "memory", "a store to the file", state)
         if space == "register" and self.registers.get("zero", (None,))[0] == offset:
             return
         state.write(space, offset, value)
@@ -146,21 +153,20 @@ class Sleigh:
             index += 1
             if opcode in ("BRANCH", "CBRANCH", "CALL"):
                 space, target, _, moves = inputs[0]
+                # One within the instruction would be relative to its operations.
+                proof.require(
+                    "jump", space == "memory" and (moves or bool(proof.fixed)), f"a jump to {target:#x}", state
+                )
                 outcomes = [(True, state)]
                 if opcode == "CBRANCH":
                     outcomes = list(proof.fork(state, self.value(state, inputs[1]) != 0))
                 for taken, branch in outcomes:
                     if not taken:
                         yield from self.execute(branch, operations, index, following)
-                    elif space == "constant":
-                        target = target - 2 ** 32 if target >> 31 else target
-                        proof.require("loop", target > 0, "an instruction that repeats itself", state)
-                        yield from self.execute(branch, operations, index - 1 + target, following)
-                    else:
-                        proof.require("jump", moves or bool(proof.fixed), f"a jump to {target:#x}", state)
-                        if opcode == "CALL":
-                            proof.enters(branch)
-                        yield branch, target
+                        continue
+                    if opcode == "CALL":
+                        proof.enters(branch)
+                    yield branch, target
                 return
             values = [node and self.value(state, node) for node in inputs]
             if opcode in ("BRANCHIND", "CALLIND", "RETURN"):
@@ -170,7 +176,10 @@ class Sleigh:
                 return
             if opcode == "CALLOTHER":
                 # Its only effect, on which instructions follow, is in a register too.
-                holds = proof.platform.thumb and self.value(state, (*("register",), *self.register("ISAModeSwitch"), False)) == 1
+                holds = (
+                    proof.platform.thumb
+                    and self.value(state, (*("register",), *self.register("ISAModeSwitch"), False)) == 1
+                )
                 proof.require("instruction", holds, "an instruction whose effect is not described", state)
                 continue
             if opcode == "LOAD":
@@ -185,7 +194,7 @@ class Sleigh:
             elif opcode in SHIFTS:
                 a, b = values
                 bits = max(a.size(), b.size())
-                a, b = (SignExt if opcode == "INT_SRIGHT" else ZeroExt)(bits - a.size(), a), ZeroExt(bits - b.size(), b)
+                a, b = ZeroExt(bits - a.size(), a), ZeroExt(bits - b.size(), b)
                 result = Extract(8 * output[2] - 1, 0, SHIFTS[opcode](a, b))
             elif opcode in ("INT_ZEXT", "INT_SEXT"):
                 extend = ZeroExt if opcode == "INT_ZEXT" else SignExt
@@ -196,7 +205,9 @@ class Sleigh:
                 result = Extract(high - 1, low, values[0])
             elif opcode == "POPCOUNT":
                 size = 8 * output[2]
-                result = sum((ZeroExt(size - 1, Extract(n, n, values[0])) for n in range(values[0].size())), BitVecVal(0, size))
+                result = sum(
+                    (ZeroExt(size - 1, Extract(n, n, values[0])) for n in range(values[0].size())), BitVecVal(0, size)
+                )
             else:
                 raise Refused("instruction", f"{opcode} at {state.pc:#x}")
             self.put(state, output, result)

@@ -1,7 +1,6 @@
 """What the program may do: README.md's contract as a table of system calls. Nothing here knows an instruction.
 
-Each state has the one system call that is permitted in it, and the states that follow, by what the call returned. A check
-has a name, by which `run --weaken` leaves it out to see that something depends on it.
+Each state has the one system call that is permitted in it, and the states that follow, by what the call returned.
 """
 
 import dataclasses
@@ -34,8 +33,8 @@ def is_option(byte):
     return And(byte(0) == ord("-"), Or(byte(1) == ord("v"), byte(1) == ord("V")), byte(2) == 0)
 
 
-# What a call returns, as a signed number: an error is -4095 to -1 (the kernel's include/linux/err.h), and a seccomp filter
-# may give any, also 0. Beyond that, the largest number that each manual page allows, a write's being its length.
+# What a call returns, as a signed number: an error is -4095 to -1 (the kernel's include/linux/err.h), and a seccomp
+# filter may give any, also 0. Beyond that, the largest number that each manual page allows, a write's being its length.
 LARGEST = {
     "getpid": 2**31 - 1,
     "rt_sigaction": 0,
@@ -80,8 +79,8 @@ def leave(status):
     return {f"exit {status}": Step("exit", (status,), always("trap"))}
 
 
-# The first state is "arguments", which makes no call: it goes on to "version" if an argument is an option, else to "getpid".
-# In the last, "trap", only the trapping instruction may follow.
+# The first state is "arguments", which makes no call: it goes on to "version" if an argument is an option, else to
+# "getpid". In the last, "trap", only the trapping instruction may follow.
 PROGRAM = {
     "version": Step("write", (STDOUT, "version"), always("exit 0")),
     "getpid": Step("getpid", (), either(lambda result: result == 1, "SIGINT", "poll for warning")),
@@ -92,7 +91,11 @@ PROGRAM = {
     "wait4": Step("wait4", (), either(lambda result: result > 0, "wait4", "sleep")),
     "sleep": Step("sleep", (), either(lambda result: result == -EINTR, "sleep", "poll for error")),
     **tell("error", "exit 42"),
-    **leave(0), **leave(1), **leave(2), **leave(3), **leave(42),
+    **leave(0),
+    **leave(1),
+    **leave(2),
+    **leave(3),
+    **leave(42),
 }
 
 HANDLER = {

@@ -4,16 +4,20 @@ import re
 
 import archinfo
 import pyvex
-from z3 import BitVec, BitVecVal, Concat, Extract, If, LShR, SignExt, ULE, ULT, ZeroExt, is_bv_value, simplify
+from z3 import BitVec, BitVecVal, Extract, If, LShR, SignExt, ULT, ZeroExt, is_bv_value, simplify
 
 from engine import BASES, Refused
 
 # Where VEX keeps conditions: the last operation that set them, and its operands.
 CONDITIONS = ("cc_op", "cc_dep1", "cc_dep2", "cc_ndep")
 HIDDEN = {
-    "ArchAMD64": ("rip",), "ArchX86": ("eip",), "ArchARMHF": ("itstate", "pc"), "ArchAArch64": ("pc",),
+    "ArchAMD64": ("rip",),
+    "ArchX86": ("eip",),
+    "ArchARMHF": ("itstate", "pc"),
+    "ArchAArch64": ("pc",),
     "ArchPPC64": ("ip", "xer_so", "xer_ov", "xer_ca", *(f"cr{n}_{part}" for n in range(8) for part in ("0", "321"))),
-    "ArchS390X": ("ia",), "ArchRISCV64": ("pc", "zero"),
+    "ArchS390X": ("ia",),
+    "ArchRISCV64": ("pc", "zero"),
 }
 
 
@@ -48,26 +52,45 @@ class Flags:
         return ULT(self.result, self.left) if self.kind == "add" else ULT(self.left, self.right)
 
 
-# The numbers of VEX's operations: for x86 those of one byte, others follow by size. Those that do not occur are left out.
-X86 = {"ArchAMD64": ({1: "add", 5: "sub", 17: "logic", 21: "inc", 25: "dec"}, 4),
-       "ArchX86": ({1: "add", 4: "sub", 13: "logic", 16: "inc", 19: "dec"}, 3)}
-ARM = {"ArchARMHF": {1: ("add", 32), 2: ("sub", 32), 5: ("logic", 32)},
-       "ArchAArch64": {1: ("add", 32), 2: ("add", 64), 3: ("sub", 32), 4: ("sub", 64), 9: ("logic", 32), 10: ("logic", 64)}}
+# The numbers of VEX's operations that occur: for x86 those of one byte, others follow by size.
+X86 = {
+    "ArchAMD64": ({1: "add", 5: "sub", 17: "logic", 21: "inc", 25: "dec"}, 4),
+    "ArchX86": ({1: "add", 4: "sub", 13: "logic", 16: "inc", 19: "dec"}, 3),
+}
+ARM = {
+    "ArchARMHF": {1: ("add", 32), 2: ("sub", 32), 5: ("logic", 32)},
+    "ArchAArch64": {
+        1: ("add", 32),
+        2: ("add", 64),
+        3: ("sub", 32),
+        4: ("sub", 64),
+        9: ("logic", 32),
+        10: ("logic", 64),
+    },
+}
 
 BINARY = {
-    "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b,
-    "And": lambda a, b: a & b, "Or": lambda a, b: a | b, "Xor": lambda a, b: a ^ b,
-    "CmpEQ": lambda a, b: bit(a == b), "CmpNE": lambda a, b: bit(a != b),
-    "CmpLTS": lambda a, b: bit(a < b), "CmpLTU": lambda a, b: bit(ULT(a, b)),
-    "CmpLES": lambda a, b: bit(a <= b), "CmpLEU": lambda a, b: bit(ULE(a, b)),
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "And": lambda a, b: a & b,
+    "Or": lambda a, b: a | b,
+    "Xor": lambda a, b: a ^ b,
+    "CmpEQ": lambda a, b: bit(a == b),
+    "CmpNE": lambda a, b: bit(a != b),
+    "CmpLTS": lambda a, b: bit(a < b),
+    "CmpLES": lambda a, b: bit(a <= b),
     # PowerPC's: less, greater, equal.
-    "CmpORDS": lambda a, b: If(a < b, BitVecVal(8, a.size()), If(a > b, BitVecVal(4, a.size()), BitVecVal(2, a.size()))),
-    "CmpORDU": lambda a, b: If(ULT(a, b), BitVecVal(8, a.size()), If(a == b, BitVecVal(2, a.size()), BitVecVal(4, a.size()))),
+    "CmpORDS": lambda a, b: If(
+        a < b, BitVecVal(8, a.size()), If(a > b, BitVecVal(4, a.size()), BitVecVal(2, a.size()))
+    ),
+    "CmpORDU": lambda a, b: If(
+        ULT(a, b), BitVecVal(8, a.size()), If(a == b, BitVecVal(2, a.size()), BitVecVal(4, a.size()))
+    ),
     "MullS": lambda a, b: SignExt(a.size(), a) * SignExt(a.size(), b),
-    "MullU": lambda a, b: ZeroExt(a.size(), a) * ZeroExt(a.size(), b),
 }
-SHIFTS = {"Shl": lambda a, b: a << b, "Shr": LShR, "Sar": lambda a, b: a >> b}
-UNARY = {"Not": lambda a: ~a, "CmpNEZ": lambda a: bit(a != 0)}
+SHIFTS = {"Shl": lambda a, b: a << b, "Shr": LShR}
+UNARY = {"Not": lambda a: ~a}
 
 
 class Vex:
@@ -104,9 +127,18 @@ class Vex:
         if state.pc not in self.lifted:
             thumb = int(self.proof.platform.thumb)
             try:
-                blocks = [pyvex.lift(self.proof.file + bytes(8), base + state.pc + thumb, self.arch, max_inst=1, opt_level=0,
-                                     bytes_offset=state.pc + thumb, max_bytes=len(self.proof.file) - state.pc + 8)
-                          for base in self.bases]
+                blocks = [
+                    pyvex.lift(
+                        self.proof.file + bytes(8),
+                        base + state.pc + thumb,
+                        self.arch,
+                        max_inst=1,
+                        opt_level=0,
+                        bytes_offset=state.pc + thumb,
+                        max_bytes=len(self.proof.file) - state.pc + 8,
+                    )
+                    for base in self.bases
+                ]
             except pyvex.PyVEXError as error:
                 raise Refused("instruction", f"{error} at {state.pc:#x}") from error
             if blocks[0].jumpkind in ("Ijk_NoDecode", "Ijk_SigILL") or not blocks[0].size:
@@ -127,6 +159,7 @@ class Vex:
 
             def value(name):
                 return self.value(state, temporaries, types, [getattr(version, name) for version in versions])
+
             if kind in ("Ist_IMark", "Ist_AbiHint", "Ist_NoOp"):
                 continue
             if kind == "Ist_WrTmp":
@@ -161,7 +194,9 @@ class Vex:
         if not taken:
             temporaries[first.dst] = self.value(state, temporaries, types, [version.alt for version in versions])
             return
-        size, extend = {"ILGop_Ident32": (4, ZeroExt), "ILGop_8Uto32": (1, ZeroExt), "ILGop_16Uto32": (2, ZeroExt)}[first.cvt]
+        size, extend = {"ILGop_Ident32": (4, ZeroExt), "ILGop_8Uto32": (1, ZeroExt), "ILGop_16Uto32": (2, ZeroExt)}[
+            first.cvt
+        ]
         address = self.value(state, temporaries, types, [version.addr for version in versions])
         loaded = self.proof.load(state, address, size)
         temporaries[first.dst] = extend(32 - loaded.size(), loaded)
@@ -169,7 +204,9 @@ class Vex:
     def put(self, state, offset, value):
         size = max(value.size() // 8, 1)
         if not all(offset + n in self.allowed for n in range(size)):
-            self.proof.require("register", False, f"{self.arch.translate_register_name(offset, size)} is used at {state.pc:#x}")
+            self.proof.require(
+                "register", False, f"{self.arch.translate_register_name(offset, size)} is used at {state.pc:#x}"
+            )
         state.write("register", offset, ZeroExt(8 - value.size(), value) if value.size() < 8 else value)
 
     def to_text(self, state, offset):
@@ -186,7 +223,7 @@ class Vex:
         first = versions[0].value
         bits = versions[0].size
         if len(versions) > 1 and versions[1].value != first:
-            distance = (versions[1].value - first) % 2 ** bits
+            distance = (versions[1].value - first) % 2**bits
             if distance != self.bases[1] - self.bases[0]:
                 raise Refused("address", f"{versions[0]} moves in another way than the file")
             value = BitVecVal(first - self.bases[0], self.proof.bits) + self.proof.base
@@ -199,6 +236,7 @@ class Vex:
 
         def part(get):
             return self.value(state, temporaries, types, [get(version) for version in versions])
+
         if kind == "Iex_Const":
             return self.constant([version.con for version in versions])
         if kind == "Iex_RdTmp":
@@ -212,11 +250,15 @@ class Vex:
         if kind == "Iex_Load":
             return self.proof.load(state, part(lambda it: it.addr), first.result_size(types) // 8)
         if kind == "Iex_ITE":
-            return simplify(If(is_set(part(lambda it: it.cond)), part(lambda it: it.iftrue), part(lambda it: it.iffalse)))
+            return simplify(
+                If(is_set(part(lambda it: it.cond)), part(lambda it: it.iftrue), part(lambda it: it.iffalse))
+            )
         if kind in ("Iex_Unop", "Iex_Binop", "Iex_CCall"):
             arguments = [part(lambda it, n=n: it.args[n]) for n in range(len(first.args))]
             name = first.cee.name if kind == "Iex_CCall" else first.op
-            result = self.call(state, name, arguments) if kind == "Iex_CCall" else self.operation(state, name, arguments)
+            result = (
+                self.call(state, name, arguments) if kind == "Iex_CCall" else self.operation(state, name, arguments)
+            )
             return simplify(result)
         raise Refused("instruction", f"{first} at {state.pc:#x}")
 
@@ -226,8 +268,6 @@ class Vex:
             if to > bits:
                 return (SignExt if how == "S" else ZeroExt)(to - bits, arguments[0])
             return Extract(bits - 1, bits - to, arguments[0]) if how == "HI" else Extract(to - 1, 0, arguments[0])
-        if re.fullmatch(r"Iop_\d+HLto\d+", name):
-            return Concat(*arguments)
         match = re.fullmatch(r"Iop_(?:Cas|Exp)?([A-Za-z]+?)(\d+)([SU]?)", name)
         operation = match and match[1] + match[3]
         if operation in UNARY:
@@ -267,8 +307,15 @@ class Vex:
         if kind in ("inc", "dec") and condition >> 1 not in (2, 4):
             raise Refused("instruction", f"flags of operation {operation} at {state.pc:#x}")
         overflow, below, zero, negative = bit(flags.overflow), bit(flags.below), bit(flags.zero), bit(flags.negative)
-        value = {0: overflow, 1: below, 2: zero, 3: below | zero, 4: negative, 6: negative ^ overflow,
-                 7: (negative ^ overflow) | zero}.get(condition >> 1)
+        value = {
+            0: overflow,
+            1: below,
+            2: zero,
+            3: below | zero,
+            4: negative,
+            6: negative ^ overflow,
+            7: (negative ^ overflow) | zero,
+        }.get(condition >> 1)
         if value is None:
             raise Refused("instruction", f"condition {condition} at {state.pc:#x}")
         return ZeroExt(self.proof.bits - 1, value ^ (condition & 1))
@@ -283,8 +330,15 @@ class Vex:
         flags = Flags(kind, *(Extract(bits - 1, 0, argument) for argument in arguments[:2]))
         zero, negative, overflow = bit(flags.zero), bit(flags.negative), bit(flags.overflow)
         carry = bit(flags.below) if kind == "add" else ~bit(flags.below)
-        value = {0: zero, 1: carry, 2: negative, 3: overflow, 4: carry & ~zero, 5: ~(negative ^ overflow),
-                 6: ~zero & ~(negative ^ overflow)}[condition >> 1]
+        value = {
+            0: zero,
+            1: carry,
+            2: negative,
+            3: overflow,
+            4: carry & ~zero,
+            5: ~(negative ^ overflow),
+            6: ~zero & ~(negative ^ overflow),
+        }[condition >> 1]
         if kind == "logic" and condition >> 1 not in (0, 2):
             raise Refused("instruction", f"condition {condition} of operation {operation} at {state.pc:#x}")
         return ZeroExt(self.proof.bits - 1, value ^ (condition & 1))
@@ -316,5 +370,6 @@ class Vex:
 
     def condition(self, state):
         operation, left, right = (state.read("register", offset, 8) for offset in (736, 744, 752))
-        return next(n for n in range(4)
-                    if simplify(self.s390x(state, 8 >> n, operation.as_long(), (left, right))).as_long())
+        return next(
+            n for n in range(4) if simplify(self.s390x(state, 8 >> n, operation.as_long(), (left, right))).as_long()
+        )

@@ -1,9 +1,8 @@
 //! The image does its job in Podman: it holds the namespaces of a real Pod of two containers, loses none of them when
 //! a container dies, leaves no zombie and ends when it is told to.
 
+use pause_contract::Status;
 use pause_tests::sandbox::{BUSYBOX, ORPHANS, SERVE, STATES, Sandbox, holds_a_pod, make_orphans, wget, zombies};
-use procfs::FromRead;
-use procfs::process::Status;
 use std::fs;
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
@@ -108,9 +107,7 @@ fn sleeps_and_ends_under_the_projects_seccomp_profile() {
     for more in [&[][..], &["--security-opt=no-new-privileges"]] {
         node.podman(&[&run[..], more, &[IMAGE]].concat());
         let status = node.sandbox.path(&format!("/proc/{}/status", node.pid("infra")));
-        pause_tests::eventually("pause to sleep", || {
-            Status::from_file(&status).is_ok_and(|status| pause_tests::sleeps(&status))
-        });
+        pause_tests::eventually("pause to sleep", || Status::from_file(&status).is_ok_and(|status| status.is_asleep()));
         node.podman(&["stop", "--time=1", "infra"]);
         assert_eq!(node.inspect("infra", ".State.ExitCode"), "0", "{more:?}");
         node.podman(&["rm", "infra"]);

@@ -279,7 +279,7 @@ impl Container<'_> {
 
     fn is_asleep(&self) -> bool {
         Path::exists(&self.node.pid_file())
-            && Status::from_file(self.proc_status()).is_ok_and(|status| pause_tests::sleeps(&status))
+            && pause_contract::Status::from_file(self.proc_status()).is_ok_and(|status| status.is_asleep())
     }
 
     fn has_ended(&mut self) -> bool {

@@ -1,7 +1,6 @@
 //! What the tests share on a machine that builds the program: the shipped file and the tool, other machines within this
 //! one, Debian's packages.
 
-use procfs::process::Status;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -68,10 +67,4 @@ pub fn tool() -> Command {
     let mut command = Command::new(&*TOOL);
     command.current_dir(ROOT).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
     command
-}
-
-/// Whether what another namespace's /proc says is of a pause that has set all its dispositions and sleeps.
-pub fn sleeps(status: &Status) -> bool {
-    let has = |mask: u64, signal: i32| mask >> (signal - 1) & 1 == 1;
-    status.state.starts_with('S') && has(status.sigcgt, 2) && has(status.sigcgt, 15) && has(status.sigign, 17)
 }

@@ -2,6 +2,7 @@
 
 use super::{BUSYBOX, Node};
 use k8s_cri::v1::*;
+use pause_contract::Status;
 use procfs::process::Process;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -58,9 +59,9 @@ impl Pod<'_> {
     /// Waits for it, for the runtime is done before pause is; then returns what the kernel says of it.
     #[track_caller]
     pub fn sleeps(&self) -> procfs::process::Status {
-        let status = || self.process().status().expect("pause lives");
-        pause_tests::eventually("pause to sleep", || pause_tests::sleeps(&status()));
-        status()
+        let status = self.proc().join("status");
+        pause_tests::eventually("pause to sleep", || Status::from_file(&status).is_ok_and(|status| status.is_asleep()));
+        self.process().status().expect("pause lives")
     }
 
     #[track_caller]

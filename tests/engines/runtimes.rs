@@ -40,7 +40,7 @@ fn the_first_process_reaps_and_ends_in_order() {
 fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
     every_way(|node, way| {
         let container = node.start(&Way { has_own_pids: false, ..way });
-        container.terminated().exited(0, "", &[WARNING, TERMINATED].concat());
+        container.terminated().exited(0, "", [WARNING, TERMINATED].concat());
     });
 }
 

@@ -26,8 +26,10 @@ fn child(lives: bool) -> bool {
     // SAFETY: parent and child make system calls only.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => unsafe {
-            while lives {
-                libc::pause();
+            if lives {
+                loop {
+                    libc::pause();
+                }
             }
             libc::_exit(0)
         },

@@ -346,6 +346,7 @@ class Proof:
                     found.append((range(at, end), kind))
                     break
             else:
+                end = at + 1
                 self.require("bytes", False, f"byte {at:#x} is never reached, and nothing explains it")
             at = end
         return found

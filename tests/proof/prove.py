@@ -6,6 +6,7 @@ import multiprocessing
 import pathlib
 import sys
 import time
+import tomllib
 
 import mutants
 import processor
@@ -111,6 +112,11 @@ def main():
     with multiprocessing.Pool() as pool:
         results = pool.starmap(prove, files.items(), chunksize=1)
         print(table(HEADS, [(name, *row) for name, row, _ in results if row]))
+        release = tomllib.loads((ROOT / "release.toml").read_text())
+        recorded = {image["program"]["digest"] for image in release["image"]}
+        for name, path in files.items():
+            if "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() not in recorded:
+                print(f"{name}: not the program that release.toml records")
         refused = [f"{name}: not proved: {error}" for name, _, error in results if error]
         if refused:
             sys.exit("\n".join(refused))

@@ -57,7 +57,7 @@ unsafe fn main(argc: isize, argv: *const *const u8) -> i32 {
 /// Whether any argument is `-v` or `-V`; the name of the program, `argv[0]`, is none.
 #[inline(always)]
 unsafe fn asks_for_version(argc: isize, argv: *const *const u8) -> bool {
-    // The last byte is of no interest, and 0x20 is what tells a capital letter from a small one.
+    // Byte four is ignored, and so is 0x20, the bit between a capital letter and a small one.
     const MASK: u32 = u32::from_ne_bytes([0xff, !0x20, 0xff, 0]);
     const OPTION: u32 = u32::from_ne_bytes(*b"-V\0\0");
     let mut index = argc;

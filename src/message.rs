@@ -55,26 +55,26 @@ const ORIGIN: usize = offset_of!(Messages, interrupt.text) - sys::SIGINT as usiz
 
 /// Names a message by the offset of its text from `ORIGIN` in `MESSAGES`.
 #[derive(Clone, Copy)]
-pub struct Offset(usize);
+pub struct MessageId(usize);
 
-pub const NOT_FIRST_PROCESS: Offset = Offset(offset_of!(Messages, warning.text).wrapping_sub(ORIGIN));
-pub const LOOP_TERMINATED: Offset = Offset(offset_of!(Messages, error.text).wrapping_sub(ORIGIN));
+pub const NOT_FIRST_PROCESS: MessageId = MessageId(offset_of!(Messages, warning.text).wrapping_sub(ORIGIN));
+pub const LOOP_TERMINATED: MessageId = MessageId(offset_of!(Messages, error.text).wrapping_sub(ORIGIN));
 
 /// The message for SIGINT or SIGTERM.
 ///
 /// # Safety
 /// There is none for another signal.
 #[inline(always)]
-pub unsafe fn shutting_down(signal: Int) -> Offset {
-    Offset((signal * STEP as Int) as usize)
+pub unsafe fn shutting_down(signal: Int) -> MessageId {
+    MessageId((signal * STEP as Int) as usize)
 }
 
 /// Writes a message to stderr, or drops it where a write would block (a full pipe) or raise SIGPIPE (a broken one).
 #[inline(never)]
-pub fn tell(message: Offset) {
+pub fn tell(message: MessageId) {
     if sys::is_writable(sys::STDERR) {
         let text = (&raw const MESSAGES).cast::<u8>().wrapping_add(ORIGIN).wrapping_add(message.0);
-        // SAFETY: an `Offset` is made only above, from the place of a text in `MESSAGES`, so the text lies in it and
+        // SAFETY: a `MessageId` is made only above, from the place of a text in `MESSAGES`, so the text lies in it and
         // the byte before is its length.
         let text = unsafe { core::slice::from_raw_parts(text, *text.sub(1) as usize) };
         sys::write(sys::STDERR, text);

@@ -26,7 +26,7 @@ define_system_calls! {
     lost: ["r12"];
 }
 
-/// What an `int` of the kernel's is taken as: a register.
+/// C's `int` in a system call: the register.
 pub type Int = usize;
 
 /// A type aligned as the stack is.

@@ -24,7 +24,7 @@ define_system_calls! {
     lost: ["$t0", "$t1", "$t2", "$t3", "$t4", "$t5", "$t6", "$t7", "$t8"];
 }
 
-/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+/// C's `int` in a system call: the whole register, which needs no extending.
 pub type Int = usize;
 
 /// A type aligned as the stack is.

@@ -29,7 +29,7 @@ define_system_calls! {
     lost: ["r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "cr0", "ctr", "xer"];
 }
 
-/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+/// C's `int` in a system call: the whole register, which needs no extending.
 pub type Int = usize;
 
 /// A type aligned as the stack is.

@@ -9,7 +9,7 @@ use super::{Waiting, define_elf, define_main, define_trap};
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
-/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+/// C's `int` in a system call: the whole register, which needs no extending.
 pub type Int = usize;
 
 /// A type aligned as the stack is.

@@ -25,7 +25,7 @@ define_system_calls! {
     lost: [];
 }
 
-/// What an `int` of the kernel's is taken as: a whole register, which needs no extending.
+/// C's `int` in a system call: the whole register, which needs no extending.
 pub type Int = usize;
 
 /// A type aligned as the stack is.

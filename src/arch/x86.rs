@@ -73,7 +73,7 @@ pub unsafe fn syscall4(n: usize, a1: usize, a2: usize, a3: usize, a4: usize) -> 
     result
 }
 
-/// What an `int` of the kernel's is taken as: a register.
+/// C's `int` in a system call: the register.
 pub type Int = usize;
 
 /// A type aligned as the stack is.

@@ -10,7 +10,7 @@ use super::{Unset, Waiting, define_elf, define_main, define_trap};
 
 pub use sc::{nr, syscall0, syscall1, syscall3, syscall4};
 
-/// What an `int` of the kernel's is taken as: half a register, for one more byte is needed to use it whole.
+/// C's `int` in a system call: 32 bits, which saves a REX prefix.
 pub type Int = u32;
 
 /// A type aligned as the stack is.

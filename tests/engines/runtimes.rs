@@ -20,8 +20,8 @@ use tempfile::TempDir;
 #[test]
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn the_first_process_reaps_and_ends_in_order() {
-    every_way(|node, way| {
-        let container = node.start(&way);
+    with_each_option(|node, options| {
+        let container = node.start(&options);
         let pid = container.pid();
         assert_eq!(container.status().nspid.expect("Linux 4.1").last(), Some(&1));
 
@@ -38,8 +38,8 @@ fn the_first_process_reaps_and_ends_in_order() {
 #[test]
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
-    every_way(|node, way| {
-        let container = node.start(&Way { has_own_pids: false, ..way });
+    with_each_option(|node, options| {
+        let container = node.start(&Options { has_own_pids: false, ..options });
         container.terminated().exited(0, "", [WARNING, TERMINATED].concat());
     });
 }
@@ -48,9 +48,9 @@ fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
 #[test]
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn what_the_profile_does_not_list_kills_or_fails() {
-    every_way(|node, way| {
-        let ended = node.run(&Way { unlisted: Some("pause"), ..way });
-        if way.default_action == ScmpActErrno {
+    with_each_option(|node, options| {
+        let ended = node.run(&Options { unlisted: Some("pause"), ..options });
+        if options.default_action == ScmpActErrno {
             ended.exited(42, "", ERROR);
         } else {
             ended.exited(128 + SIGSYS as i32, "", "");
@@ -61,9 +61,9 @@ fn what_the_profile_does_not_list_kills_or_fails() {
 #[test]
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn a_program_for_another_platform_is_told_of() {
-    every_way(|node, way| {
+    with_each_option(|node, options| {
         fs::write(node.program(), "no program").expect("writable");
-        let ended = node.run(&way);
+        let ended = node.run(&options);
         let says_why = ended.stderr.to_lowercase().contains("exec format error");
         assert!(!ended.status.success() && says_why, "expected a failure that says why, but\n{ended}");
     });
@@ -84,8 +84,8 @@ fn with_an_older_c_library_and_with_32_bits_it_is_the_same() {
             directory.join("root")
         });
         node.sandbox.run(&["sh", "-euc", CHANGE_ROOT, "sh", runtimes.to_str().expect("UTF-8")]);
-        every_way_with(&node, ["/run/crun", "/run/runc"], |node, way| {
-            node.start(&way).terminated().exited(0, "", TERMINATED);
+        with_each_option_of(&node, ["/run/crun", "/run/runc"], |node, options| {
+            node.start(&options).terminated().exited(0, "", TERMINATED);
         });
     }
 }
@@ -118,7 +118,7 @@ const CHANGE_ROOT: &str = r#"
 
 /// How a container is run.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct Options {
     runtime: &'static str,
     /// `create`, then `start`, as Podman and CRI-O do, instead of `run`: pause's first process waits in between.
     is_created_first: bool,
@@ -130,17 +130,17 @@ struct Way {
     unlisted: Option<&'static str>,
 }
 
-fn every_way(test: impl Fn(&Node, Way)) {
+fn with_each_option(test: impl Fn(&Node, Options)) {
     for is_newer in [false, true] {
         let node = Node::new(shipped());
         if is_newer {
             node.sandbox.lay_over(Suite::Sid);
         }
-        every_way_with(&node, ["crun", "runc"], &test);
+        with_each_option_of(&node, ["crun", "runc"], &test);
     }
 }
 
-fn every_way_with(node: &Node, runtimes: [&'static str; 2], test: impl Fn(&Node, Way)) {
+fn with_each_option_of(node: &Node, runtimes: [&'static str; 2], test: impl Fn(&Node, Options)) {
     for runtime in runtimes {
         let version = node.sandbox.run(&[runtime, "--version"]);
         println!("{version}");
@@ -151,10 +151,10 @@ fn every_way_with(node: &Node, runtimes: [&'static str; 2], test: impl Fn(&Node,
             }
             let default_action = if kills { ScmpActKillProcess } else { ScmpActErrno };
             let has_own_pids = true;
-            let way =
-                Way { runtime, is_created_first, default_action, no_new_privileges, has_own_pids, unlisted: None };
-            println!("{way:?}");
-            test(node, way);
+            let options =
+                Options { runtime, is_created_first, default_action, no_new_privileges, has_own_pids, unlisted: None };
+            println!("{options:?}");
+            test(node, options);
         }
     }
 }
@@ -201,25 +201,25 @@ impl Node {
         self.bundle.path().join("pid")
     }
 
-    fn specification(&self, way: &Way) -> Spec {
+    fn specification(&self, options: &Options) -> Spec {
         // As containerd reads the file: a profile of the runtime's own format, for the machine's architecture.
         let mut profile: LinuxSeccomp = serde_json::from_str(pause_tests::profile::TEXT).expect("a profile");
-        profile.set_default_action(way.default_action);
+        profile.set_default_action(options.default_action);
         let mut syscalls = profile.syscalls().clone().expect("system calls");
         for group in &mut syscalls {
-            let listed = group.names().iter().filter(|name| Some(name.as_str()) != way.unlisted);
+            let listed = group.names().iter().filter(|name| Some(name.as_str()) != options.unlisted);
             group.set_names(listed.cloned().collect());
         }
         profile.set_syscalls(Some(syscalls));
 
         let mut namespaces = get_default_namespaces();
-        namespaces.retain(|namespace| way.has_own_pids || namespace.typ() != LinuxNamespaceType::Pid);
+        namespaces.retain(|namespace| options.has_own_pids || namespace.typ() != LinuxNamespaceType::Pid);
         let mut mounts = get_default_mounts();
         mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
         // The user of the image, and what containerd makes of a sandbox.
         let user = UserBuilder::default().uid(65535u32).gid(65535u32).build().expect("whole");
         let process = ProcessBuilder::default().args(["/pause".to_owned()]).cwd("/").user(user);
-        let process = process.no_new_privileges(way.no_new_privileges).build().expect("whole");
+        let process = process.no_new_privileges(options.no_new_privileges).build().expect("whole");
         let linux = LinuxBuilder::default().namespaces(namespaces).seccomp(profile);
         let linux = linux.cgroups_path(format!("{}/{ID}", self.sandbox.cgroup)).build().expect("whole");
         let root = RootBuilder::default().path("rootfs").readonly(true).build().expect("whole");
@@ -227,26 +227,29 @@ impl Node {
         builder.build().expect("whole")
     }
 
-    fn command(&self, way: &Way) -> Command {
-        self.specification(way).save(self.bundle.path().join("config.json")).expect("writable");
+    fn command(&self, options: &Options) -> Command {
+        self.specification(options).save(self.bundle.path().join("config.json")).expect("writable");
         fs::remove_file(self.pid_file()).ok();
         let mut command = self.sandbox.command("sh");
-        command.args(["-euc", RUN, "sh", way.runtime]).arg(self.bundle.path()).arg(way.is_created_first.to_string());
+        command
+            .args(["-euc", RUN, "sh", options.runtime])
+            .arg(self.bundle.path())
+            .arg(options.is_created_first.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// Runs a container that ends by itself.
-    fn run(&self, way: &Way) -> Ended {
-        pause_tests::finish(self.command(way))
+    fn run(&self, options: &Options) -> Ended {
+        pause_tests::finish(self.command(options))
     }
 
     /// Starts a container, and waits until pause sleeps in it.
     #[track_caller]
-    fn start(&self, way: &Way) -> Container<'_> {
-        let mut command = self.command(way);
+    fn start(&self, options: &Options) -> Container<'_> {
+        let mut command = self.command(options);
         let run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        let mut container = Container { node: self, runtime: way.runtime, command, run };
+        let mut container = Container { node: self, runtime: options.runtime, command, run };
         eventually("pause to sleep", || container.has_ended() || container.is_asleep());
         if container.has_ended() {
             panic!("pause should sleep, but\n{}", pause_tests::end(&format!("{:?}", container.command), container.run));

@@ -3,7 +3,7 @@
 use crate::elf::Elf;
 use crate::output;
 use crate::platform::{Platform, Selection};
-use crate::toolchain::{self, Way};
+use crate::toolchain::{self, Toolchain};
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{Artifact, Message};
 use indicatif::ProgressBar;
@@ -62,10 +62,10 @@ pub fn root() -> Result<&'static Path> {
 /// Builds the program for each platform and puts it into its place. That all can be built is made sure of before the
 /// first one is.
 pub fn programs(platforms: &[&'static Platform], progress: &ProgressBar) -> Result<Vec<Program>> {
-    let way = way(platforms)?;
+    let toolchain = self::toolchain(platforms)?;
     let built = platforms.iter().map(|platform| {
         progress.set_message(format!("building {platform}"));
-        let program = program(platform, &way)?;
+        let program = program(platform, &toolchain)?;
         progress.inc(1);
         Ok(program)
     });
@@ -73,14 +73,14 @@ pub fn programs(platforms: &[&'static Platform], progress: &ProgressBar) -> Resu
 }
 
 /// How they are built, unless the caller's configuration stands in the way.
-fn way(platforms: &[&'static Platform]) -> Result<Way> {
-    let way = toolchain::way(platforms)?;
-    refuse_what_stays(&way)?;
-    Ok(way)
+fn toolchain(platforms: &[&'static Platform]) -> Result<Toolchain> {
+    let toolchain = toolchain::find(platforms)?;
+    refuse_what_stays(&toolchain)?;
+    Ok(toolchain)
 }
 
-fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
-    let (linked, crates) = compile(platform, way)?;
+fn program(platform: &'static Platform, toolchain: &Toolchain) -> Result<Program> {
+    let (linked, crates) = compile(platform, toolchain)?;
     let bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let machine = Elf::parse(&bytes).with_context(|| format!("{} cannot be shipped", linked.display()))?.machine;
     ensure!(machine == platform.machine, "{} is for ELF machine {}, not {platform}", linked.display(), machine.0);
@@ -88,7 +88,7 @@ fn program(platform: &'static Platform, way: &Way) -> Result<Program> {
     if !is_there(&path, &bytes) {
         output::write(&path, &bytes, MODE)?;
     }
-    Ok(Program { platform, path, bytes, compiler: way.compiler()?, crates })
+    Ok(Program { platform, path, bytes, compiler: toolchain.compiler()?, crates })
 }
 
 const MODE: u32 = 0o755;
@@ -99,14 +99,14 @@ fn is_there(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// The linked file, and what was linked.
-fn compile(platform: &Platform, way: &Way) -> Result<(PathBuf, Vec<Crate>)> {
+fn compile(platform: &Platform, toolchain: &Toolchain) -> Result<(PathBuf, Vec<Crate>)> {
     let target = platform.target;
-    let mut cargo = way.cargo(target, "core");
+    let mut cargo = toolchain.cargo(target, "core");
     // Cargo looks for .cargo/config.toml from the directory it runs in upwards.
     cargo.current_dir(root()?);
     cargo.args(["--quiet", "--locked", "--release", "--package=pause", "--bin=pause"]);
     cargo.arg("--message-format=json-render-diagnostics");
-    configure(&mut cargo, platform, way)?;
+    configure(&mut cargo, platform, toolchain)?;
     let output = cargo.output().with_context(|| format!("cannot run {:?}", cargo.get_program()))?;
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
@@ -136,13 +136,13 @@ fn of_registry(artifact: &Artifact) -> Option<Crate> {
 /// Sees to it that nothing but the project's own files says how the program is built: neither the caller's variables nor
 /// the configuration in the caller's home, which cargo would join with the project's. The choice of a toolchain stays
 /// the caller's.
-fn configure(cargo: &mut Command, platform: &Platform, way: &Way) -> Result<()> {
+fn configure(cargo: &mut Command, platform: &Platform, toolchain: &Toolchain) -> Result<()> {
     for (name, _) in env::vars_os().filter(|(name, _)| changes_the_program(name)) {
         cargo.env_remove(name);
     }
     cargo.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "");
     // This variable goes before every configuration file, so it has to bring the project's own flags too.
-    let flags = [rustflags(platform.target)?, way.linker_flags()?].concat();
+    let flags = [rustflags(platform.target)?, toolchain.linker_flags()?].concat();
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let manifest = read_toml("Cargo.toml")?;
     let profile = manifest.get("profile").and_then(|profiles| profiles.get("release")).and_then(toml::Value::as_table);
@@ -168,8 +168,8 @@ fn read_toml(name: &str) -> Result<toml::Table> {
 }
 
 /// What a caller's configuration can say that no argument or variable takes back.
-fn refuse_what_stays(way: &Way) -> Result<()> {
-    let mut cargo = way.bare_cargo();
+fn refuse_what_stays(toolchain: &Toolchain) -> Result<()> {
+    let mut cargo = toolchain.bare_cargo();
     cargo.args(["-Zunstable-options", "config", "get", "--format=json"]).env("RUSTC_BOOTSTRAP", "1");
     let output = cargo.current_dir(root()?).output().with_context(|| format!("cannot run {cargo:?}"))?;
     ensure!(output.status.success(), "{cargo:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());

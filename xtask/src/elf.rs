@@ -42,7 +42,7 @@ impl Elf {
         Self::parse(&fs::read("/proc/self/exe").context("cannot read /proc/self/exe")?)
     }
 
-    /// Where the last byte that is loaded ends: whatever follows it is for nobody at run time.
+    /// Where the last byte that is loaded ends: nothing behind it is used at run time.
     pub fn end_of_loads(&self) -> u64 {
         self.loads.iter().map(|load| load.file_end).max().unwrap_or_default()
     }

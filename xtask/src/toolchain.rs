@@ -9,23 +9,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How the platforms of one image are built.
-pub struct Way {
-    toolchain: Toolchain,
+pub struct Toolchain {
+    cargo: Cargo,
     builds_core: bool,
     linker: PathBuf,
 }
 
 /// A cargo and the compiler it is to run.
 #[derive(Clone)]
-struct Toolchain {
+struct Cargo {
     cargo: PathBuf,
     rustc: PathBuf,
 }
 
 /// Finds a way to build all of the platforms, or says what is missing. One compiler builds them all, so that an image is
 /// the same from everybody who has that one.
-pub fn way(platforms: &[&'static Platform]) -> Result<Way> {
-    let active = Toolchain::active();
+pub fn find(platforms: &[&'static Platform]) -> Result<Toolchain> {
+    let active = Cargo::active();
     let linker = linker(&active)?;
     let mut missing = Vec::new();
     for platform in platforms {
@@ -34,8 +34,8 @@ pub fn way(platforms: &[&'static Platform]) -> Result<Way> {
         }
     }
     let builds_core = !missing.is_empty();
-    let toolchain = if builds_core { active.with_source()? } else { Some(active) };
-    let Some(toolchain) = toolchain else {
+    let cargo = if builds_core { active.with_source()? } else { Some(active) };
+    let Some(cargo) = cargo else {
         bail!(
             "Rust's core library is not installed for {}, and no toolchain has its source: run `rustup target add {}`, \
              or on Debian `apt-get install rustc-web cargo-web rust-web-src`",
@@ -43,13 +43,13 @@ pub fn way(platforms: &[&'static Platform]) -> Result<Way> {
             missing.join(" "),
         )
     };
-    Ok(Way { toolchain, builds_core, linker })
+    Ok(Toolchain { cargo, builds_core, linker })
 }
 
-impl Way {
+impl Toolchain {
     /// What the compiler calls itself.
     pub fn compiler(&self) -> Result<String> {
-        self.toolchain.print(["--version"])
+        self.cargo.print(["--version"])
     }
 
     /// The start of a cargo command that builds for the target, with these libraries of Rust's if they have to be built.
@@ -67,8 +67,8 @@ impl Way {
     }
 
     pub fn bare_cargo(&self) -> Command {
-        let mut cargo = Command::new(&self.toolchain.cargo);
-        cargo.env("RUSTC", &self.toolchain.rustc);
+        let mut cargo = Command::new(&self.cargo.cargo);
+        cargo.env("RUSTC", &self.cargo.rustc);
         cargo
     }
 
@@ -79,7 +79,7 @@ impl Way {
     }
 }
 
-impl Toolchain {
+impl Cargo {
     /// The one that runs this tool. Under rustup `CARGO` names the program itself, past the proxy.
     fn active() -> Self {
         let cargo = env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
@@ -133,12 +133,12 @@ impl Toolchain {
 
 /// The linker that links the program.
 pub fn host_linker() -> Result<PathBuf> {
-    linker(&Toolchain::active())
+    linker(&Cargo::active())
 }
 
 /// The linker Rust brings, else Debian's of the same LLVM. Both link the same bytes.
-fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
-    let for_host = toolchain.print(["--print=target-libdir"])?;
+fn linker(cargo: &Cargo) -> Result<PathBuf> {
+    let for_host = cargo.print(["--print=target-libdir"])?;
     let own = Path::new(&for_host).with_file_name("bin").join("rust-lld");
     let search = env::var_os("PATH").unwrap_or_default();
     let in_path =

@@ -106,7 +106,7 @@ pub fn init(platform: &'static Platform) -> PathBuf {
     // Two machines may have the same.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILDING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let way = xtask::toolchain::way(&[platform]).unwrap_or_else(|error| panic!("{error:#}"));
+    let toolchain = xtask::toolchain::find(&[platform]).unwrap_or_else(|error| panic!("{error:#}"));
     let directory = target().join("contract");
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     if !xtask::platform::host().is_ok_and(|own| std::ptr::eq(own, platform)) {
@@ -116,7 +116,7 @@ pub fn init(platform: &'static Platform) -> PathBuf {
         let words = [format!("--target={triple}"), format!("--sysroot={}", sysroot.display()), "-fuse-ld=lld".into()];
         flags.extend(words.map(|word| format!("-Clink-arg={word}")));
     }
-    let mut cargo = way.cargo(platform.target, "std,panic_abort");
+    let mut cargo = toolchain.cargo(platform.target, "std,panic_abort");
     cargo.args(["--quiet", "--locked", "--package=pause-contract", "--bin=pause-contract-init", "--target-dir"]);
     cargo.arg(&directory).current_dir(ROOT).env("CARGO_PROFILE_DEV_DEBUG", "0");
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));

@@ -42,22 +42,22 @@ pub struct Bench {
 }
 
 /// How much of everything is done.
-struct Extent {
+struct Amounts {
     rounds: usize,
     batches: usize,
     orphans: u64,
     sandboxes: &'static [usize],
 }
 
-const FULL: Extent = Extent { rounds: 2_000, batches: 20, orphans: 100_000, sandboxes: &[10, 100, 1_000, 10_000] };
-const QUICK: Extent = Extent { rounds: 20, batches: 2, orphans: 1_000, sandboxes: &[10, 100] };
+const FULL: Amounts = Amounts { rounds: 2_000, batches: 20, orphans: 100_000, sandboxes: &[10, 100, 1_000, 10_000] };
+const QUICK: Amounts = Amounts { rounds: 20, batches: 2, orphans: 1_000, sandboxes: &[10, 100] };
 
 impl Bench {
     pub fn run(self) -> Result<()> {
         ensure!(Uid::effective().is_root(), "a real-time priority, cgroups and namespaces need root: run it as root");
-        let (extent, directory) = if self.quick { (&QUICK, "target/bench") } else { (&FULL, DIRECTORY) };
+        let (amounts, directory) = if self.quick { (&QUICK, "target/bench") } else { (&FULL, DIRECTORY) };
         let path = build::root()?.join(directory).join(RESULTS);
-        let results = measure(extent, self.quick, &self.peers)?;
+        let results = measure(amounts, self.quick, &self.peers)?;
         write(&path, &(serde_json::to_string_pretty(&results)? + "\n"))?;
         output::print(&format!("{}\n\n{}\n", tables(&results)?, path.display()))
     }
@@ -110,7 +110,7 @@ fn tables(results: &Results) -> Result<String> {
     Ok(format!("{}\n\n{goals}\n\n{}", table::circumstances(results), all.trim_end()))
 }
 
-fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
+fn measure(amounts: &Amounts, quick: bool, peers: &[Peer]) -> Result<Results> {
     let platform = platform::host()?;
     let directory = tempfile::tempdir().context("cannot make a directory for the peers")?;
     let ours = build::programs(&[platform], &indicatif::ProgressBar::hidden())?.remove(0);
@@ -138,28 +138,34 @@ fn measure(extent: &Extent, quick: bool, peers: &[Peer]) -> Result<Results> {
             progress.inc(1);
         };
         rows.push(
-            row(subject, image, &baseline, extent, say).with_context(|| format!("cannot measure {}", subject.name))?,
+            row(subject, image, &baseline, amounts, say).with_context(|| format!("cannot measure {}", subject.name))?,
         );
     }
     let mut density = Vec::new();
     // Not counted: a virtual machine may get from its host only now what many sandboxes need.
     progress.set_message("density: the machine's memory");
-    density::measure(BASELINE, &baseline, extent.sandboxes)?;
+    density::measure(BASELINE, &baseline, amounts.sandboxes)?;
     progress.inc(1);
     for subject in in_density {
         progress.set_message(format!("{}: density", subject.name));
-        density.push(density::measure(&subject.name, &subject.command()?, extent.sandboxes)?);
+        density.push(density::measure(&subject.name, &subject.command()?, amounts.sandboxes)?);
         progress.inc(1);
     }
     progress.finish_and_clear();
     let machine = Machine::this(&platform.to_string())?;
-    Ok(Results { date: results::now(), quick, machine, orphans: extent.orphans, rows, missing, density })
+    Ok(Results { date: results::now(), quick, machine, orphans: amounts.orphans, rows, missing, density })
 }
 
 /// How often `row` says what it does.
 const STEPS: usize = 5;
 
-fn row(subject: &Subject, image: &oci::Image, baseline: &Command, extent: &Extent, say: impl Fn(&str)) -> Result<Row> {
+fn row(
+    subject: &Subject,
+    image: &oci::Image,
+    baseline: &Command,
+    amounts: &Amounts,
+    say: impl Fn(&str),
+) -> Result<Row> {
     let command = subject.command()?;
     let part = &image.platforms[0];
     say("system calls and instructions");
@@ -167,14 +173,14 @@ fn row(subject: &Subject, image: &oci::Image, baseline: &Command, extent: &Exten
     ensure!(matches!(run.end, End::Asleep), "it does not sleep");
     let instructions = count_instructions(&command)?;
     say("times");
-    let exec_to_asleep = timing::beside(baseline, &command, Interval::ExecToAsleep, extent.rounds)?;
-    let term_to_gone = timing::beside(baseline, &command, Interval::TermToGone, extent.rounds)?;
+    let exec_to_asleep = timing::beside(baseline, &command, Interval::ExecToAsleep, amounts.rounds)?;
+    let term_to_gone = timing::beside(baseline, &command, Interval::TermToGone, amounts.rounds)?;
     say("memory");
-    let memory = memory::beside(baseline, &command, extent.batches)?;
+    let memory = memory::beside(baseline, &command, amounts.batches)?;
     say("orphans");
-    let reaping = orphans::measure(&command, extent.orphans, Cpu::Idle)?;
+    let reaping = orphans::measure(&command, amounts.orphans, Cpu::Idle)?;
     say("orphans, CPU-starved");
-    let cpu_starved = orphans::measure(&command, extent.orphans, Cpu::Starved)?;
+    let cpu_starved = orphans::measure(&command, amounts.orphans, Cpu::Starved)?;
     Ok(Row {
         name: subject.name.clone(),
         arguments: subject.arguments.clone(),

@@ -19,6 +19,7 @@ from z3 import (
     Concat,
     Extract,
     Function,
+    If,
     Not,
     Solver,
     ULT,
@@ -535,7 +536,12 @@ class Proof:
         state.conditions += outcome(state, result)
         for name in platform.lost:
             state.set(name, BitVec(f"lost {name} {key}", 8 * self.lifter.register(name)[1]))
-        self.lifter.result(state, result)
+        if platform.positive_errors:
+            state.set(platform.result, If(result < 0, -result, result))
+            failed = If(result < 0, BitVecVal(1, 8), BitVecVal(0, 8))
+            self.lifter.set_summary_overflow(state, failed, BitVec(f"cr0 with {result}", 8) & 0xE)
+        else:
+            state.set(platform.result, result)
         node = self.nodes.get(key)
         if node is None:
             self.nodes[key] = node = Node(state)

@@ -43,6 +43,7 @@ class Platform:
     own_address: str | None = None
     signal: str | None = None  # the register of a handler's first argument; None: the stack
     thumb: bool = False
+    positive_errors: bool = False  # whether a flag says that a result is an error, which is positive then
     # What the compiler and the linker put where nothing comes: a trap behind one of ours, for what never returns;
     # zeros that align what follows. Regular expressions.
     compiler_trap: bytes = b""
@@ -179,6 +180,7 @@ PLATFORMS = {
         red_zone=288,
         save_area=32,
         own_address="r12",
+        positive_errors=True,
     ),
     "linux/s390x": Platform(
         machine=22,

@@ -1,7 +1,7 @@
 """Instructions as Ghidra's SLEIGH describes them (pypcode)."""
 
 import pypcode
-from z3 import BitVec, BitVecVal, Extract, If, LShR, SignExt, ULE, ULT, ZeroExt, simplify
+from z3 import BitVecVal, Extract, If, LShR, SignExt, ULE, ULT, ZeroExt, simplify
 
 from engine import BASES, Refused
 
@@ -75,14 +75,9 @@ class Sleigh:
         if "zero" in self.registers:
             state.set("zero", BitVecVal(0, 8 * self.register("zero")[1]))
 
-    def result(self, state, result):
-        platform = self.proof.platform
-        if platform.machine != 21:
-            state.set(platform.result, result)
-            return
-        # An error is positive, and the bit SO says that it is one.
-        state.set(platform.result, If(result < 0, -result, result))
-        state.set("cr0", flag(result < 0) | (BitVec(f"cr0 with {result}", 8) & 0xE))
+    def set_summary_overflow(self, state, failed, others):
+        """The bits of PowerPC's cr0: SO, which says that a call failed, and the others."""
+        state.set("cr0", failed | others)
 
     def lift(self, state):
         """The operations of the instruction at an offset, and its length."""

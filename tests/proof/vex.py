@@ -113,15 +113,10 @@ class Vex:
             if name in HIDDEN[self.proof.platform.vex]:
                 state.set(name, BitVecVal(0, 8 * self.register(name)[1]))
 
-    def result(self, state, result):
-        platform = self.proof.platform
-        if platform.machine != 21:
-            state.set(platform.result, result)
-            return
-        # An error is positive, and the bit SO says that it is one.
-        state.set(platform.result, If(result < 0, -result, result))
-        state.set("cr0_0", If(result < 0, BitVecVal(1, 8), BitVecVal(0, 8)))
-        state.set("cr0_321", BitVec(f"cr0 with {result}", 8) & 0xE)
+    def set_summary_overflow(self, state, failed, others):
+        """The bits of PowerPC's cr0: SO, which says that a call failed, and the others."""
+        state.set("cr0_0", failed)
+        state.set("cr0_321", others)
 
     def lift(self, state):
         if state.pc not in self.lifted:

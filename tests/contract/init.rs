@@ -1,12 +1,9 @@
 //! The first process of a virtual machine, in which `/pause` is held to the contract by a real kernel. It reports line by
 //! line on the console: `ok NAME`, or `not ok NAME` behind what the row says.
 
-use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
-use pause_contract::{Program, ROWS};
+use pause_contract::{Program, ROWS, done_by_child};
 use std::fs;
 
 fn main() {
@@ -23,17 +20,11 @@ fn main() {
     let pause = Program::new(&[], "/pause");
     let mut failures = 0;
     for row in ROWS {
-        // In a process of its own, which may panic.
-        // SAFETY: this process has one thread.
-        let child = match unsafe { fork() }.expect("a process") {
-            ForkResult::Parent { child } => child,
-            ForkResult::Child => {
-                (row.holds)(&pause);
-                // SAFETY: what is printed has a line's end, so nothing is left in a buffer.
-                unsafe { libc::_exit(0) }
-            }
-        };
-        let holds = waitpid(child, None) == Ok(WaitStatus::Exited(child, 0));
+        // In a process of its own, for it may panic.
+        let holds = done_by_child(|| {
+            (row.holds)(&pause);
+            true
+        });
         failures += usize::from(!holds);
         println!("{} {}", if holds { "ok" } else { "not ok" }, row.name);
     }

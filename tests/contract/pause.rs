@@ -30,10 +30,6 @@ impl Program {
         Self { emulator: emulator.iter().map(Into::into).collect(), path: path.into() }
     }
 
-    pub fn is_emulated(&self) -> bool {
-        !self.emulator.is_empty()
-    }
-
     /// As an ordinary process among others.
     pub fn another(&self) -> Start {
         let mut words = self.emulator.iter().chain([&self.path]);
@@ -131,26 +127,26 @@ impl Start {
     pub fn inheriting(self, dead: usize, asleep: usize) -> Self {
         self.before(move || {
             for number in 0..dead + asleep {
-                // SAFETY: the child makes system calls only.
-                match unsafe { fork() }? {
-                    ForkResult::Child => unsafe {
-                        libc::setpgid(0, 0);
-                        if number < dead {
-                            libc::_exit(0);
-                        }
-                        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                let dies = number < dead;
+                let made = child(|| {
+                    // SAFETY: touches no memory.
+                    unsafe { libc::setpgid(0, 0) };
+                    dies || {
+                        // SAFETY: touches no memory.
+                        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                         close_all_from(0);
-                        loop {
-                            libc::pause();
-                        }
-                    },
+                        live()
+                    }
+                });
+                let pid = made.ok_or_else(io::Error::last_os_error)?;
+                if dies {
                     // Until it is dead, and without releasing it.
-                    ForkResult::Parent { child } if number < dead => unsafe {
+                    // SAFETY: all bytes of the structure may be zero; the kernel fills it in.
+                    unsafe {
                         let mut info = std::mem::zeroed();
                         let flags = libc::WEXITED | libc::WNOWAIT;
-                        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &raw mut info, flags);
-                    },
-                    ForkResult::Parent { .. } => {}
+                        libc::waitid(libc::P_PID, pid.as_raw() as libc::id_t, &raw mut info, flags);
+                    }
                 }
             }
             Ok(())
@@ -249,6 +245,28 @@ fn map(id: impl std::fmt::Display) -> String {
 fn close_all_from(first: u32) {
     // SAFETY: what is closed is used no more.
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// Makes a child that does something, by system calls alone, and ends with whether it did.
+pub fn child(does: impl FnOnce() -> bool) -> Option<Pid> {
+    // SAFETY: the child makes system calls only, and ends without doing what this process does at its end.
+    match unsafe { fork() }.ok()? {
+        ForkResult::Child => unsafe { libc::_exit(!does() as i32) },
+        ForkResult::Parent { child } => Some(child),
+    }
+}
+
+/// Whether a child does something, for which it is waited.
+pub fn done_by_child(does: impl FnOnce() -> bool) -> bool {
+    child(does).is_some_and(|pid| waitpid(pid, None) == Ok(WaitStatus::Exited(pid, 0)))
+}
+
+/// Sleeps until it is killed.
+pub fn live() -> ! {
+    loop {
+        // SAFETY: touches no memory.
+        unsafe { libc::pause() };
+    }
 }
 
 /// Waits for a child and ends as it did.
@@ -363,26 +381,10 @@ impl Pause {
     pub fn joined_by(&self, does: impl FnOnce() -> bool) -> bool {
         let namespaces = ["user", "pid", "ipc", "uts", "mnt"]
             .map(|name| File::open(format!("/proc/{}/ns/{name}", self.pid)).expect("pause lives"));
-        // SAFETY: the children make system calls only.
-        let status = match unsafe { fork() }.expect("a process") {
-            ForkResult::Parent { child } => waitpid(child, None).map(|status| (child, status)),
-            ForkResult::Child => {
-                let entered = namespaces.iter().try_for_each(|namespace| setns(namespace, CloneFlags::empty()));
-                // The PID namespace is that of the next child.
-                let code = match entered.and_then(|()| unsafe { fork() }) {
-                    Ok(ForkResult::Child) => !does() as i32,
-                    Ok(ForkResult::Parent { child }) => match waitpid(child, None) {
-                        Ok(WaitStatus::Exited(_, 0)) => 0,
-                        _ => 3,
-                    },
-                    Err(_) => 2,
-                };
-                // SAFETY: ends only this process.
-                unsafe { libc::_exit(code) }
-            }
-        };
-        let (child, status) = status.expect("waitable");
-        status == WaitStatus::Exited(child, 0)
+        // The PID namespace is that of the next child.
+        done_by_child(|| {
+            namespaces.iter().all(|namespace| setns(namespace, CloneFlags::empty()).is_ok()) && done_by_child(does)
+        })
     }
 
     /// Leaves it orphans, which live until the gate is dropped.
@@ -394,16 +396,12 @@ impl Pause {
             // Of this process's files, those of other rows among them, the orphans keep none.
             let is_alone = dup2_stdin(&reader).is_ok();
             close_all_from(1);
-            is_alone
-                && (0..count).all(|_| match unsafe { fork() } {
-                    // SAFETY: it makes system calls only.
-                    Ok(ForkResult::Child) => unsafe {
-                        let mut byte = 0u8;
-                        libc::read(0, (&raw mut byte).cast(), 1);
-                        libc::_exit(0)
-                    },
-                    made => made.is_ok(),
-                })
+            let wait = || {
+                let mut byte = 0u8;
+                // SAFETY: one byte, which is its own.
+                unsafe { libc::read(0, (&raw mut byte).cast(), 1) == 0 }
+            };
+            is_alone && (0..count).all(|_| child(wait).is_some())
         });
         assert!(made, "no process could be made");
         eventually("it to adopt the orphans", || self.children().len() == before + count);

@@ -3,8 +3,8 @@
 use crate::cgroup::Cgroup;
 use crate::deny::{Filter, poll, sleep};
 use crate::{
-    ERROR, INTERRUPT, Pause, Program, TERMINATED, VERSION, WARNING, broken, children, eventually, full, is_asleep,
-    send, state,
+    ERROR, INTERRUPT, Pause, Program, TERMINATED, VERSION, WARNING, broken, child, children, eventually, full,
+    is_asleep, send, state,
 };
 use nix::libc::{self, EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM};
 use nix::sys::ptrace;
@@ -417,17 +417,9 @@ fn orphans_by_the_hundred_leave_no_zombie_and_do_not_wake_it(pause: &Program) {
     leaves_nobody(pause, before);
 }
 
-/// Forks until `depth` is reached, and ends: system calls alone.
+/// Makes a child that makes one, and so on, and ends.
 fn descendants(depth: usize) -> bool {
-    // SAFETY: parent and child make system calls only.
-    match unsafe { nix::unistd::fork() } {
-        Ok(nix::unistd::ForkResult::Child) => {
-            let made = depth == 0 || descendants(depth - 1);
-            // SAFETY: ends only this process.
-            unsafe { libc::_exit(!made as i32) }
-        }
-        made => made.is_ok(),
-    }
+    child(|| depth == 0 || descendants(depth - 1)).is_some()
 }
 
 fn orphans_that_die_while_others_are_made(pause: &Program) {

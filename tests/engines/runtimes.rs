@@ -249,10 +249,11 @@ impl Node {
     fn start(&self, options: &Options) -> Container<'_> {
         let mut command = self.command(options);
         let run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let command = format!("{command:?}");
         let mut container = Container { node: self, runtime: options.runtime, command, run };
         eventually("pause to sleep", || container.has_ended() || container.is_asleep());
         if container.has_ended() {
-            panic!("pause should sleep, but\n{}", pause_tests::end(&format!("{:?}", container.command), container.run));
+            panic!("pause should sleep, but\n{}", pause_tests::end(&container.command, container.run));
         }
         container
     }
@@ -262,7 +263,7 @@ impl Node {
 struct Container<'a> {
     node: &'a Node,
     runtime: &'static str,
-    command: Command,
+    command: String,
     run: Child,
 }
 
@@ -291,6 +292,6 @@ impl Container<'_> {
 
     fn terminated(self) -> Ended {
         self.node.sandbox.run(&[self.runtime, "kill", ID, "TERM"]);
-        pause_tests::end(&format!("{:?}", self.command), self.run)
+        pause_tests::end(&self.command, self.run)
     }
 }

@@ -2,7 +2,7 @@
 //! machine stays as it was, however a test ends. What fails says which command it was and what it printed.
 
 use crate::ROOT;
-use crate::debian::Suite;
+use crate::debian::{Suite, kept};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -305,16 +305,17 @@ pub fn wget(host: &str) -> String {
     format!("until wget -q -O - http://{host}:8080; do sleep 0.1; done")
 }
 
-/// An archive of the image [`BUSYBOX`], as Podman writes it; it is the same for all.
+/// An archive of the image [`BUSYBOX`], as Podman writes it.
 pub fn busybox() -> &'static Path {
     static ARCHIVE: LazyLock<PathBuf> = LazyLock::new(|| {
-        let sandbox = Sandbox::new();
-        sandbox.import_busybox("podman");
-        let path = crate::target().join("busybox.tar");
-        fs::remove_file(&path).ok();
-        let save = ["podman", "save", "--quiet", "--format=oci-archive", "--output"].map(OsStr::new);
-        sandbox.run(&[&save[..], &[path.as_os_str(), OsStr::new(BUSYBOX)]].concat());
-        path
+        kept("busybox.tar", |directory| {
+            let sandbox = Sandbox::new();
+            sandbox.import_busybox("podman");
+            let path = directory.join("busybox.tar");
+            let save = ["podman", "save", "--quiet", "--format=oci-archive", "--output"].map(OsStr::new);
+            sandbox.run(&[&save[..], &[path.as_os_str(), OsStr::new(BUSYBOX)]].concat());
+            path
+        })
     });
     &ARCHIVE
 }

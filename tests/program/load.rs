@@ -4,8 +4,8 @@
 use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::{self, Signal::*};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use pause_contract::cgroup::Cgroup;
 use pause_contract::*;
 use pause_tests::shipped;
@@ -19,22 +19,6 @@ const FEW: u64 = 10;
 
 fn pause() -> Program {
     Program::new(&[], shipped())
-}
-
-/// Makes a child, which ends at once or when it is killed: a system call alone.
-fn child(lives: bool) -> bool {
-    // SAFETY: parent and child make system calls only.
-    match unsafe { fork() } {
-        Ok(ForkResult::Child) => unsafe {
-            if lives {
-                loop {
-                    libc::pause();
-                }
-            }
-            libc::_exit(0)
-        },
-        made => made.is_ok(),
-    }
 }
 
 #[track_caller]
@@ -55,12 +39,7 @@ fn a_million_orphans_at_full_speed() {
     const ORPHANS: usize = 100;
     const ROUNDS: usize = 1_000_000 / MAKERS / ORPHANS;
     // A process that leaves some behind, dead ones among them, and is waited for.
-    // SAFETY: parent and child make system calls only.
-    let leave = || match unsafe { fork() } {
-        Ok(ForkResult::Child) => unsafe { libc::_exit(!(0..ORPHANS).all(|_| child(false)) as i32) },
-        Ok(ForkResult::Parent { child }) => waitpid(child, None) == Ok(WaitStatus::Exited(child, 0)),
-        Err(_) => false,
-    };
+    let leave = || done_by_child(|| (0..ORPHANS).all(|_| child(|| true).is_some()));
     let pause = pause().first().asleep();
     let before = pause.context_switches();
     std::thread::scope(|scope| {
@@ -106,13 +85,15 @@ fn where_no_process_can_be_made_any_more_it_holds_and_ends() {
         let pause = pause().first().asleep();
         let before = pause.context_switches();
         let processes = cgroup.processes();
-        assert!(pause.joined_by(|| std::fs::write(&processes, "0").is_ok() && (0..100).any(|_| !child(true))));
+        assert!(
+            pause.joined_by(|| std::fs::write(&processes, "0").is_ok() && (0..100).any(|_| child(|| live()).is_none()))
+        );
         if !is_to_end_at_once {
             let orphans = pause.children();
             assert!(orphans.len() > 40, "{} orphans", orphans.len());
             kill_all(&orphans);
             leaves_nobody(&pause, before);
-            assert!(pause.joined_by(|| std::fs::write(&processes, "0").is_ok() && child(false)));
+            assert!(pause.joined_by(|| std::fs::write(&processes, "0").is_ok() && child(|| true).is_some()));
         }
         pause.terminated().exited(0, "", TERMINATED);
     }
@@ -129,7 +110,7 @@ fn in_the_least_memory_an_engine_gives_it_outlives_who_eats_all_of_it() {
     let pause = pause().first().before(move || std::fs::write(&own, "0")).asleep();
     for _ in 0..10 {
         let survived = pause.joined_by(|| {
-            std::fs::write(&processes, "0").is_ok() && child(true) && {
+            std::fs::write(&processes, "0").is_ok() && child(|| live()).is_some() && {
                 let eaten: Vec<_> = (0..64).map(|_| vec![1u8; 1 << 20]).collect();
                 std::hint::black_box(&eaten);
                 true
@@ -210,7 +191,7 @@ fn sandbox_in_trouble(random: &mut SmallRng) -> usize {
             }
             Event::Orphans => {
                 let number = random.random_range(1..20);
-                assert!(pause.joined_by(|| (0..number).all(|_| child(true))));
+                assert!(pause.joined_by(|| (0..number).all(|_| child(|| live()).is_some())));
             }
             Event::Deaths => {
                 for orphan in pause.children() {

@@ -152,7 +152,7 @@ class Proof:
         self.solver.set("timeout", 20_000)
         self.count = self.word("argc")
         self.byte = Function("argument", BitVecSort(self.bits), BitVecSort(8), BitVecSort(8))
-        self.pointers = {}
+        self.pointers, self.loops = {}, {}
 
     def word(self, value):
         return BitVec(value, self.bits) if isinstance(value, str) else BitVecVal(value, self.bits)
@@ -278,7 +278,7 @@ class Proof:
                 self.require("load.file", 0 <= offset and offset + size <= len(self.file), f"offset {offset}", state)
                 data = self.file[offset : offset + size]
                 self.loaded.update(range(offset, offset + size))
-                return BitVecVal(int.from_bytes(data, "little" if self.platform.little else "big"), 8 * size)
+                return BitVecVal(int.from_bytes(data, self.platform.byteorder), 8 * size)
             case "stack", offset:
                 state.accesses += (("load.stack", offset, size, self.readable),)
                 return state.read("stack", offset, size)
@@ -374,7 +374,6 @@ class Proof:
         state = self.begin(self.entry, "arguments", 0, True, self.platform.word)
         state.write("stack", 0, self.count)
         state.conditions.append(ULT(self.count, self.MOST_ARGUMENTS))
-        self.loops = getattr(self, "loops", {})
         self.pending = [(state, None)] + [(None, loop) for loop in self.loops.values()]
         self.follow_all()
 
@@ -522,11 +521,11 @@ class Proof:
         state.trail += (state.step,)
         self.calls.add((state.pc, state.step))
         for kind, (condition, next_step) in enumerate(after):
-            self.returned(state, kind, condition, next_step, step.call)
+            self.returned(state, kind, condition, next_step)
         self.paths += 1
         return []
 
-    def returned(self, state, kind, outcome, step, call):
+    def returned(self, state, kind, outcome, step):
         """The call returns in one way: joins the node behind it."""
         state = state.copy()
         platform, key = self.platform, (state.pc + len(self.platform.call), state.step, step, kind)

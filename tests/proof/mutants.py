@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import Refused
 from platforms import PLATFORMS
+from proofs import proved
 
 HERE = Path(__file__).parent
 # Changes that the proof lets through, each explained; and for each check a change that nothing else refuses.
@@ -69,7 +70,6 @@ def digest(file):
 
 def check(name, file, change, weakened=frozenset()):
     """The check that refuses a change of a file, or None. What takes long is refused: some changes make loops."""
-    import prove
 
     def too_long(*_):
         raise Refused("time", f"more than {LIMIT} seconds")
@@ -77,7 +77,7 @@ def check(name, file, change, weakened=frozenset()):
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(LIMIT)
     try:
-        prove.proved(PLATFORMS[name], changed(file, change), weakened)[0].unreached()
+        proved(PLATFORMS[name], changed(file, change), weakened)[0].unreached()
     except Refused as refused:
         return refused.check
     except Exception as error:  # A fault of the proof's own, which must not be taken for a refusal.
@@ -108,9 +108,7 @@ def try_all(pool, paths, count, seed, search):
     files = {name: path.read_bytes() for name, path in paths.items()}
     tasks = []
     for name, file in files.items():
-        import prove
-
-        proof = prove.proved(PLATFORMS[name], file)[0]
+        proof = proved(PLATFORMS[name], file)[0]
         tasks += [
             (name, file, change)
             for change in changes(name, file, proof.executed, proof.headers, count, seed or digest(file))

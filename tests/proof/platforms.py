@@ -52,6 +52,15 @@ class Platform:
     nops: tuple = ()
 
     @property
+    def byteorder(self):
+        return "little" if self.little else "big"
+
+    @property
+    def general(self):
+        """The registers that a program may use, but for the lifter's own."""
+        return (self.stack, *self.registers, *filter(None, [self.own_address]))
+
+    @property
     def unreached(self):
         return (
             ("a trap of the compiler's", re.escape(self.compiler_trap)),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine import Refused, State
 from platforms import PLATFORMS, numbered
+from proofs import proved
 from z3 import BitVecVal, is_true, simplify
 
 # The registers in the order of the protocol (gdb-xml/ in QEMU's source), and the emulator's program.
@@ -39,7 +40,7 @@ class Emulator:
     def __init__(self, name, path):
         platform = PLATFORMS[name]
         command, self.names = EMULATORS[name]
-        self.order = "little" if platform.little else "big"
+        self.order = platform.byteorder
         self.directory = tempfile.TemporaryDirectory()
         door = Path(self.directory.name) / "gdb"
         self.process = subprocess.Popen([command, "-g", door, path])
@@ -116,13 +117,13 @@ class Concrete:
             at, where = address - self.base.as_long(), self.file
         if not 0 <= at <= len(where) - size:
             raise Outside
-        return BitVecVal(int.from_bytes(where[at : at + size], "little" if self.platform.little else "big"), 8 * size)
+        return BitVecVal(int.from_bytes(where[at : at + size], self.platform.byteorder), 8 * size)
 
     def store(self, state, address, value):
         at, size = simplify(address).as_long() - self.start, value.size() // 8
         if not 0 <= at <= len(self.bytes) - size:
             raise Outside
-        data = simplify(value).as_long().to_bytes(size, "little" if self.platform.little else "big")
+        data = simplify(value).as_long().to_bytes(size, self.platform.byteorder)
         self.bytes[at : at + size] = data
 
 
@@ -141,10 +142,8 @@ def compare(files, count):
 
 
 def compare_one(name, path, count):
-    import prove
-
     platform = PLATFORMS[name]
-    proof = prove.proved(platform, path.read_bytes())[0]
+    proof = proved(platform, path.read_bytes())[0]
     choose, compared, differences = random.Random(name), 0, []
     with contextlib.closing(Emulator(name, path)) as emulator:
         first = emulator.registers()

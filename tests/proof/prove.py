@@ -1,7 +1,6 @@
 """Proves the files of all platforms, tries whether that can fail, and compares lifters with QEMU. See docs/proof.md."""
 
 import argparse
-import hashlib
 import multiprocessing
 import pathlib
 import sys
@@ -10,26 +9,10 @@ import tomllib
 
 import mutants
 import processor
-from engine import Proof, Refused
+from engine import Refused
 from platforms import PLATFORMS
-from sleigh import Sleigh
+from proofs import proved
 from specification import ROOT
-from vex import Vex
-
-
-def lifters(platform):
-    return [lifter for lifter, name in ((Sleigh, platform.sleigh), (Vex, platform.vex)) if name]
-
-
-def proved(platform, file, weakened=frozenset()):
-    """A proof by each lifter that knows the platform; Refused, if one of them fails or they disagree."""
-    proofs = [Proof(platform, file, lifter, weakened) for lifter in lifters(platform)]
-    for proof in proofs:
-        proof.run()
-    seen = [(proof.executed, proof.loaded, proof.depth, proof.handler, proof.calls) for proof in proofs]
-    if seen.count(seen[0]) != len(seen):
-        raise Refused("lifters", "they disagree on what is executed, loaded or called")
-    return proofs
 
 
 def prove(name, path):
@@ -44,7 +27,7 @@ def prove(name, path):
     executed = {at + n for at, size in proof.executed.items() for n in range(size)}
     counts = {kind: sum(len(where) for where, found in unreached if found == kind) for _, kind in unreached}
     row = (
-        hashlib.sha256(file).hexdigest()[:12],
+        mutants.digest(file)[:12],
         len(file),
         proof.headers,
         len(executed),
@@ -115,7 +98,7 @@ def main():
         release = tomllib.loads((ROOT / "release.toml").read_text())
         recorded = {image["program"]["digest"] for image in release["image"]}
         for name, path in files.items():
-            if "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() not in recorded:
+            if "sha256:" + mutants.digest(path.read_bytes()) not in recorded:
                 print(f"{name}: not the program that release.toml records")
         refused = [f"{name}: not proved: {error}" for name, _, error in results if error]
         if refused:

@@ -53,20 +53,9 @@ class Sleigh:
         self.contexts = [pypcode.Context(platform.sleigh) for _ in self.bases]
         self.registers = {name.lower(): (node.offset, node.size) for name, node in self.contexts[0].registers.items()}
         self.lifted = {}
-        names = (
-            platform.stack,
-            *platform.registers,
-            *platform.flags,
-            *((platform.own_address,) if platform.own_address else ()),
-        )
+        zero = [name for name in ("zero", "xzr") if name in self.registers]
+        names = (*platform.general, *platform.flags, *zero)
         self.allowed = {offset + n for offset, size in map(self.register, names) for n in range(size)}
-        self.allowed |= {
-            offset + n
-            for name in ("zero", "xzr")
-            if name in self.registers
-            for offset, size in [self.register(name)]
-            for n in range(size)
-        }
 
     def register(self, name):
         return self.registers[name.lower()]
@@ -97,9 +86,8 @@ class Sleigh:
 
     def operation(self, offset, versions):
         opcode = versions[0].opcode.name
-        nodes = [[self.node(offset, same) for same in zip(*(op.inputs for op in versions))]]
+        inputs = [self.node(offset, same) for same in zip(*(op.inputs for op in versions))]
         output = versions[0].output and self.node(offset, [op.output for op in versions])
-        inputs = nodes[0]
         if opcode in ("LOAD", "STORE"):
             inputs[0] = None
             if versions[0].inputs[0].getSpaceFromConst().name == "const":
@@ -171,10 +159,7 @@ class Sleigh:
                 return
             if opcode == "CALLOTHER":
                 # Its only effect, on which instructions follow, is in a register too.
-                holds = (
-                    proof.platform.thumb
-                    and self.value(state, (*("register",), *self.register("ISAModeSwitch"), False)) == 1
-                )
+                holds = proof.platform.thumb and state.register("ISAModeSwitch") == 1
                 proof.require("instruction", holds, "an instruction whose effect is not described", state)
                 continue
             if opcode == "LOAD":

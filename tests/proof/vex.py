@@ -10,6 +10,8 @@ from engine import BASES, Refused
 
 # Where VEX keeps conditions: the last operation that set them, and its operands.
 CONDITIONS = ("cc_op", "cc_dep1", "cc_dep2", "cc_ndep")
+# The same, by their offsets: they have no names there.
+S390X_CONDITIONS = (736, 744, 752, 760)
 HIDDEN = {
     "ArchAMD64": ("rip",),
     "ArchX86": ("eip",),
@@ -101,8 +103,8 @@ class Vex:
         self.lifted = {}
         hidden = HIDDEN[platform.vex] + tuple(name for name in CONDITIONS if name in self.arch.registers)
         if platform.vex == "ArchS390X":
-            hidden += (736, 744, 752, 760)  # they have no names there
-        names = platform.stack, *platform.registers, *hidden, *((platform.own_address,) if platform.own_address else ())
+            hidden += S390X_CONDITIONS
+        names = (*platform.general, *hidden)
         self.allowed = {offset + n for offset, size in map(self.register, names) for n in range(size)}
 
     def register(self, name):
@@ -143,7 +145,6 @@ class Vex:
 
     def step(self, state):
         blocks = self.lift(state)
-        self.temporaries = {}
         return list(self.execute(state, blocks, 0, {})), blocks[0].size
 
     def execute(self, state, blocks, index, temporaries):
@@ -360,11 +361,11 @@ class Vex:
 
     def set_condition(self, state, code):
         operation, left, right = ((0, 0, 0), (0, 1, 0), (1, 1, 0), (4, 2**63 - 1, 1))[code]
-        for offset, value in ((736, operation), (744, left), (752, right), (760, 0)):
+        for offset, value in zip(S390X_CONDITIONS, (operation, left, right, 0)):
             state.write("register", offset, BitVecVal(value, 64))
 
     def condition(self, state):
-        operation, left, right = (state.read("register", offset, 8) for offset in (736, 744, 752))
+        operation, left, right = (state.read("register", offset, 8) for offset in S390X_CONDITIONS[:3])
         return next(
             n for n in range(4) if simplify(self.s390x(state, 8 >> n, operation.as_long(), (left, right))).as_long()
         )

@@ -3,7 +3,7 @@
 
 mod kernel;
 
-use crate::debian::Archive;
+use crate::debian::{Archive, kept, this_architecture};
 use crate::{ROOT, code, target};
 use object::Object;
 use std::collections::BTreeSet;
@@ -129,17 +129,13 @@ pub fn init(platform: &'static Platform) -> PathBuf {
 /// A root with the C library and the compiler's own, from packages that fit every machine.
 fn libraries(platform: &Platform) -> PathBuf {
     let architecture = platform.kernels[0].architecture;
-    let path = target().join("libraries").join(architecture);
-    if !path.is_dir() {
-        fs::create_dir_all(target().join("libraries")).expect("writable");
-        let directory = tempfile::tempdir_in(target().join("libraries")).expect("a directory");
-        let archive = Archive { kind: "deb", suite: "trixie", architecture: "amd64" };
+    kept(&format!("libraries-{architecture}"), |directory| {
+        let archive = Archive { kind: "deb", suite: "trixie", architecture: this_architecture() };
         let script = format!(
             "apt-get \"$@\" download libc6-dev-{architecture}-cross libgcc-14-dev-{architecture}-cross
             for package in *.deb; do dpkg-deb --extract $package root; done"
         );
-        archive.run(directory.path(), &script);
-        fs::rename(directory.path().join("root"), &path).expect("the same file system");
-    }
-    path
+        archive.run(directory, &script);
+        directory.join("root")
+    })
 }

@@ -12,6 +12,7 @@ pub mod layer;
 pub mod oci;
 pub mod output;
 pub mod platform;
+pub mod publish;
 pub mod release;
 pub mod sbom;
 pub mod size;

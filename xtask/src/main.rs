@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, build, clients, docs, image, size, verify};
+use xtask::{bench, build, clients, docs, image, publish, size, verify};
 
 /// Builds the pause image, measures it and verifies it.
 #[derive(Parser)]
@@ -19,6 +19,7 @@ enum Command {
     Clients(clients::Clients),
     Docs(docs::Docs),
     Image(image::Image),
+    Release(publish::Publish),
     Size(size::Size),
     Verify(verify::Verify),
 }
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Clients(clients) => clients.run(),
         Command::Docs(docs) => docs.run(),
         Command::Image(image) => image.run(),
+        Command::Release(release) => release.run(),
         Command::Size(size) => size.run(),
         Command::Verify(verify) => verify.run(),
     };

@@ -134,6 +134,11 @@ impl Release {
         }
     }
 
+    /// What a release ships: each platform's first row.
+    pub fn shipped_rows(&self) -> impl Iterator<Item = &Row> {
+        PLATFORMS.iter().filter_map(|platform| self.shipped(platform))
+    }
+
     /// A table for README.md.
     pub fn sizes(&self) -> Result<String> {
         let mut table = output::table_of_numbers(["platform", "binary", "one node pulls"]);
@@ -189,7 +194,7 @@ fn last_change() -> Result<Option<String>> {
     Ok((is_clean && !commit.is_empty()).then_some(commit))
 }
 
-fn git<const N: usize>(arguments: [&str; N]) -> Command {
+pub fn git<const N: usize>(arguments: [&str; N]) -> Command {
     let mut git = Command::new("git");
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     // A checkout may belong to another user than the one who builds it, and here its code is run anyway.

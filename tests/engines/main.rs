@@ -6,4 +6,5 @@ mod deploy;
 mod docker;
 mod podman;
 mod registry;
+mod release;
 mod runtimes;

@@ -82,9 +82,9 @@ impl Suite {
     fn packages(self) -> &'static str {
         match self {
             Self::Bookworm => "",
-            Self::Trixie => "erofs-utils",
+            Self::Trixie => "cosign erofs-utils",
             Self::Sid => {
-                "apptainer buildah busybox-static charliecloud containerd crane crun docker-buildx docker-cli docker.io \
+                "apptainer buildah busybox-static charliecloud containerd cosign crane crun docker-buildx docker-cli docker.io \
                  erofs-utils golang-github-opencontainers-image-spec-dev libarchive-tools node-tar node-tar-stream \
                  nodejs oras podman python3-jsonschema python3-rfc3339-validator runc skopeo soci-snapshotter squashfs-tools squashfs-tools-ng stargz-snapshotter \
                  umoci"

@@ -53,7 +53,15 @@ pub struct Signer {
 }
 
 /// What a stranger has to know of the signer.
-pub struct Verifier(Vec<String>);
+#[derive(clap::Args)]
+pub struct Verifier {
+    /// The public key it has to be signed with, without a transparency log
+    #[arg(long, value_name = "FILE", requires = "published", conflicts_with = "identity")]
+    key: Option<PathBuf>,
+    /// The workflow of GitHub's whose certificate it has to be signed by
+    #[arg(long, value_name = "URL", requires = "published")]
+    identity: Option<String>,
+}
 
 /// What is attested of the image, by the name cosign has for it.
 const ATTESTED: [&str; 2] = ["cyclonedx", "slsaprovenance1"];
@@ -193,27 +201,29 @@ impl Signer {
 
     /// The public key is written beside the files it verifies.
     fn verifier(&self, directory: &Path) -> Result<Verifier> {
-        if let Some(key) = &self.key {
-            let public = directory.join("cosign.pub");
-            let bytes = run(cosign().arg("public-key").arg("--key").arg(key))?;
-            output::write(&public, bytes.as_bytes(), 0o644)?;
-            return Ok(Verifier::key(&public));
-        }
-        let identity = self.identity.clone().context("neither --key nor --identity")?;
-        let words = ["--certificate-identity", &identity, "--certificate-oidc-issuer", ISSUER];
-        Ok(Verifier(words.map(str::to_owned).into()))
+        let Some(key) = &self.key else { return Ok(Verifier { key: None, identity: self.identity.clone() }) };
+        let public = directory.join("cosign.pub");
+        let bytes = run(cosign().arg("public-key").arg("--key").arg(key))?;
+        output::write(&public, bytes.as_bytes(), 0o644)?;
+        Ok(Verifier { key: Some(public), identity: None })
     }
 }
 
 impl Verifier {
-    pub fn key(public: &Path) -> Self {
-        Self(vec!["--key".into(), public.display().to_string(), "--insecure-ignore-tlog".into()])
+    fn arguments(&self) -> Result<Vec<String>> {
+        if let Some(key) = &self.key {
+            let key = key.to_str().context("--key is not UTF-8")?.to_owned();
+            return Ok(vec!["--key".into(), key, "--insecure-ignore-tlog".into()]);
+        }
+        let identity = self.identity.as_deref().context("whose signature? --key or --identity says it")?;
+        Ok(["--certificate-identity", identity, "--certificate-oidc-issuer", ISSUER].map(str::to_owned).into())
     }
 }
 
 /// Verifies what a registry has, knowing the signer and what is recorded, and nothing else: not the credentials of who
 /// released it, nor what cosign keeps in his home directory.
-pub fn check_published(image: &str, verifier: &Verifier, recorded: &Release) -> Result<()> {
+pub fn check_published(image: &str, verifier: &Verifier, recorded: &Release) -> Result<String> {
+    let signer = verifier.arguments()?;
     let home = tempfile::tempdir()?;
     let stranger = |mut command: Command| {
         command.env("HOME", home.path()).env_remove("REGISTRY_AUTH_FILE").env_remove("DOCKER_CONFIG");
@@ -226,7 +236,7 @@ pub fn check_published(image: &str, verifier: &Verifier, recorded: &Release) -> 
         for form in FORMS {
             let check = |words: &[&str]| {
                 let mut command = cosign();
-                command.args(words).arg(form).args(&verifier.0).args(insecure("--allow-http-registry", &image));
+                command.args(words).arg(form).args(&signer).args(insecure("--allow-http-registry", &image));
                 command.arg(&image);
                 stranger(command).with_context(|| format!("{} of {image}, {form}", words.join(" ")))
             };
@@ -242,15 +252,19 @@ pub fn check_published(image: &str, verifier: &Verifier, recorded: &Release) -> 
     pull.arg(format!("docker://{image}")).arg(format!("oci-archive:{}", pulled.display()));
     stranger(pull)?;
     verify::check(File::open(&pulled)?, recorded)
-        .map_err(|complaints| anyhow::anyhow!("{image} is not what is recorded:\n  {}", complaints.join("\n  ")))?;
-    Ok(())
+        .map_err(|complaints| anyhow::anyhow!("{image} is not what is recorded:\n  {}", complaints.join("\n  ")))
 }
 
 /// Whether the sums are signed, and the files have them.
 fn check_files(directory: &Path, verifier: &Verifier) -> Result<()> {
     let sums = directory.join(SUMS);
     let mut verify = cosign();
-    run(verify.arg("verify-blob").args(&verifier.0).arg("--bundle").arg(directory.join(SUMS_SIGNED)).arg(&sums))?;
+    run(verify
+        .arg("verify-blob")
+        .args(verifier.arguments()?)
+        .arg("--bundle")
+        .arg(directory.join(SUMS_SIGNED))
+        .arg(&sums))?;
     run(Command::new("sha256sum").args(["--check", "--strict", "--quiet", SUMS]).current_dir(directory)).map(drop)
 }
 

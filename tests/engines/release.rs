@@ -5,11 +5,14 @@ use oci_spec::image::Digest;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::Sandbox;
 use pause_tests::{ROOT, tool};
+use serde_json::Value;
 use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::sync::LazyLock;
 use tempfile::TempDir;
+use xtask::platform::PLATFORMS;
 use xtask::release::Release;
 
 const REPOSITORY: &str = "127.0.0.1:5000/pause";
@@ -113,6 +116,35 @@ fn podman_pulls_what_is_signed_and_nothing_else() {
     fs::copy(rehearsal.path("theirs.pub"), rehearsal.path("ours.pub")).expect("copied");
     let complaint = rehearsal.run(&format!("podman pull --tls-verify=false {image}")).expect_err("another key");
     assert!(complaint.contains("Source image rejected"), "{complaint}");
+}
+
+/// In a root file system made of Debian 12's packages alone, with no network. The crates are checked by Cargo.lock.
+#[test]
+#[ignore = "long: needs root, mmdebstrap, five minutes: cargo test --test engines release::somebody -- --ignored"]
+fn somebody_else_builds_the_same_and_states_it() {
+    const BUILD: &str = r#"
+        packages=$(sed --quiet 's/^apt-get install \(rustc-web.*\)/\1/p' "$PROJECT/docs/release.md" | tr ' ' ,)
+        archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
+        mmdebstrap --quiet --variant=apt --include="$packages" bookworm root "$archive"
+        git -c safe.directory='*' clone --quiet "$PROJECT" root/pause
+        mkdir root/root/.cargo
+        cargo vendor --quiet --locked --manifest-path root/pause/Cargo.toml root/crates > vendored
+        sed 's|directory = .*|directory = "/crates"|' vendored > root/root/.cargo/config.toml
+        unshare --net chroot root env --ignore-environment HOME=/root PATH=/usr/bin:/bin --chdir=/pause \
+            cargo xtask verify --statement /statement --source https://a.example/pause --builder https://b.example/builder
+    "#;
+    let directory = tempfile::tempdir_in(pause_tests::target()).expect("a directory");
+    let build = Command::new("sh").args(["-euc", BUILD]).env("PROJECT", ROOT).current_dir(&directory).status();
+    assert!(build.expect("sh runs").success());
+    let statement = fs::read(directory.path().join("root/statement")).expect("a statement");
+    let statement: Value = serde_json::from_slice(&statement).expect("JSON");
+    assert_eq!(statement["predicate"]["runDetails"]["builder"]["id"], "https://b.example/builder");
+    let stated = statement["subject"].as_array().expect("subjects").iter();
+    let stated: Vec<&str> = stated.filter_map(|subject| subject["digest"]["sha256"].as_str()).collect();
+    let rows = &RELEASE.images[..PLATFORMS.len()];
+    let recorded = rows.iter().map(|row| &row.manifest).chain(rows.iter().map(|row| &row.program));
+    let recorded = [&RELEASE.index].into_iter().chain(recorded).map(|content| content.digest.digest());
+    assert_eq!(stated, recorded.collect::<Vec<_>>());
 }
 
 /// Passes on connections until clients have sent so many bytes; then all of them break.

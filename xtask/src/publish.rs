@@ -29,15 +29,22 @@ pub struct Publish {
     repository: String,
     #[command(flatten)]
     signer: Signer,
+    #[command(flatten)]
+    origin: Origin,
+    /// Directory for the files of the release [default: target/release-files of the project]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+/// What the provenance states of a build.
+#[derive(clap::Args)]
+pub struct Origin {
     /// Where the sources are, for the provenance: an https address of a git repository
     #[arg(long, value_name = "URL")]
     source: String,
     /// Who builds, for the provenance: <https://slsa.dev/spec/v1.0/provenance#builder.id>
     #[arg(long, value_name = "URI")]
     builder: String,
-    /// Directory for the files of the release [default: target/release-files of the project]
-    #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
 }
 
 /// Who signs: all that differs between a release and its rehearsal.
@@ -123,7 +130,7 @@ impl Publish {
 
     /// What a release holds beside the image in the registry, and last the sums of it all.
     fn write_files(&self, directory: &Path, programs: &[Program], image: &Image, recorded: &Release) -> Result<()> {
-        let provenance = serde_json::to_vec_pretty(&self.provenance(programs, image, recorded)?)?;
+        let provenance = self.origin.provenance(&self.repository, programs, image, &recorded.version)?;
         let mut files = BTreeMap::from([
             ("pause.tar".to_owned(), image.archive(&archive_names())?),
             (SBOM.into(), sbom::document(programs, image.index.digest(), &recorded.times())?),
@@ -138,35 +145,6 @@ impl Publish {
             output::write(&directory.join(name), bytes, if is_program { 0o755 } else { 0o644 })?;
         }
         Ok(())
-    }
-
-    /// <https://slsa.dev/spec/v1.0/provenance>, as a statement: <https://in-toto.io/Statement/v1>.
-    fn provenance(&self, programs: &[Program], image: &Image, recorded: &Release) -> Result<Value> {
-        let head = release::git(["rev-parse", "HEAD"]).output().context("cannot run git")?;
-        let head = String::from_utf8(head.stdout)?.trim_end().to_owned();
-        ensure!(!head.is_empty(), "the provenance names the commit: release from a clone of the repository");
-        let subject = |name: &str, digest: &str| json!({ "name": name, "digest": { "sha256": digest } });
-        let mut subjects = vec![subject(&self.repository, image.index.digest().digest())];
-        subjects.extend(image.platforms.iter().map(|part| subject(&self.repository, part.manifest.digest().digest())));
-        subjects.extend(programs.iter().map(|program| subject(&file_name(program), &sha256(&program.bytes))));
-        let mut materials = vec![json!({ "uri": format!("git+{}", self.source), "digest": { "gitCommit": head } })];
-        materials.extend(linked_crates(programs)?);
-        let compilers: BTreeMap<String, &str> =
-            programs.iter().map(|program| (program.platform.to_string(), program.compiler.as_str())).collect();
-        Ok(json!({
-            "_type": "https://in-toto.io/Statement/v1",
-            "subject": subjects,
-            "predicateType": "https://slsa.dev/provenance/v1",
-            "predicate": {
-                "buildDefinition": {
-                    "buildType": format!("{}/blob/{head}/docs/release.md", self.source),
-                    "externalParameters": { "version": recorded.version, "command": "cargo xtask release" },
-                    "internalParameters": { "compilers": compilers },
-                    "resolvedDependencies": materials,
-                },
-                "runDetails": { "builder": { "id": self.builder } },
-            },
-        }))
     }
 
     /// Index and manifests, in both forms, because a client verifies what it pulls; and the index' documents.
@@ -189,6 +167,38 @@ impl Publish {
             }
         }
         sign(&["sign-blob", "--bundle", &path(SUMS_SIGNED), &path(SUMS)])
+    }
+}
+
+impl Origin {
+    /// <https://slsa.dev/spec/v1.0/provenance>, as a statement: <https://in-toto.io/Statement/v1>.
+    pub fn provenance(&self, name: &str, programs: &[Program], image: &Image, version: &str) -> Result<Vec<u8>> {
+        let head = release::git(["rev-parse", "HEAD"]).output().context("cannot run git")?;
+        let head = String::from_utf8(head.stdout)?.trim_end().to_owned();
+        ensure!(!head.is_empty(), "the provenance names the commit: release from a clone of the repository");
+        let subject = |name: &str, digest: &str| json!({ "name": name, "digest": { "sha256": digest } });
+        let mut subjects = vec![subject(name, image.index.digest().digest())];
+        subjects.extend(image.platforms.iter().map(|part| subject(name, part.manifest.digest().digest())));
+        subjects.extend(programs.iter().map(|program| subject(&file_name(program), &sha256(&program.bytes))));
+        let mut materials = vec![json!({ "uri": format!("git+{}", self.source), "digest": { "gitCommit": head } })];
+        materials.extend(linked_crates(programs)?);
+        let compilers: BTreeMap<String, &str> =
+            programs.iter().map(|program| (program.platform.to_string(), program.compiler.as_str())).collect();
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": subjects,
+            "predicateType": "https://slsa.dev/provenance/v1",
+            "predicate": {
+                "buildDefinition": {
+                    "buildType": format!("{}/blob/{head}/docs/release.md", self.source),
+                    "externalParameters": { "version": version },
+                    "internalParameters": { "compilers": compilers },
+                    "resolvedDependencies": materials,
+                },
+                "runDetails": { "builder": { "id": self.builder } },
+            },
+        });
+        Ok(serde_json::to_vec_pretty(&statement)?)
     }
 }
 

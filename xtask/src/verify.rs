@@ -2,12 +2,12 @@
 //! there. What it is given may be made to do harm: it is read into little memory, nothing is unpacked, and no size it
 //! states is believed.
 
-use crate::build;
+use crate::build::{self, Program};
 use crate::image::{build_image, times};
 use crate::oci::{self, Times};
 use crate::output;
-use crate::platform::{self, PLATFORMS, Platform, Selection};
-use crate::publish::{Verifier, check_published};
+use crate::platform::{self, PLATFORMS, Selection};
+use crate::publish::{Origin, Verifier, check_published};
 use crate::release::{self, Release, Row};
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
@@ -44,6 +44,11 @@ pub struct Verify {
     published: Option<String>,
     #[command(flatten)]
     verifier: Verifier,
+    /// Write that this source gives what is recorded: an in-toto statement, SLSA provenance v1, for `cosign attest-blob`
+    #[arg(long, value_name = "FILE", requires = "Origin", conflicts_with_all = ["image", "choices", "published", "write"])]
+    statement: Option<PathBuf>,
+    #[command(flatten)]
+    origin: Option<Origin>,
     /// Record what this source gives, by the compilers that are here
     #[arg(long, conflicts_with_all = ["image", "choices"])]
     write: bool,
@@ -71,7 +76,16 @@ impl Verify {
         let name = name.display().to_string();
         let Some(path) = &self.image else {
             let sources = recorded.check_sources()?;
-            return rebuild(&recorded, &name, &self.selection.platforms(), &times, &sources);
+            let (programs, image) = build_image(&self.selection.platforms(), &times)?;
+            let found = compare(&recorded, &name, &programs, &image)?;
+            if let (Some(path), Some(origin)) = (&self.statement, &self.origin) {
+                let statement = origin.provenance("pause", &programs, &image, &recorded.version)?;
+                output::write(path, &statement, 0o644)?;
+            }
+            return output::print(&format!(
+                "{found}\n\nAs {name} records. {sources}\n{}\n",
+                recorded.status(manifests(&image))
+            ));
         };
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         match check(file, &recorded) {
@@ -88,28 +102,25 @@ fn written(recorded: &Release, times: &Times) -> Result<Release> {
     recorded.of(&built)
 }
 
-fn rebuild(
-    recorded: &Release,
-    name: &str,
-    platforms: &[&'static Platform],
-    times: &Times,
-    sources: &str,
-) -> Result<()> {
-    let (programs, image) = build_image(platforms, times)?;
+/// What was built, a row for each platform, if all of it is recorded.
+fn compare(recorded: &Release, name: &str, programs: &[Program], image: &oci::Image) -> Result<Table> {
     let mut table = table();
     let mut differences = Vec::new();
-    for row in release::rows(&programs, &image) {
+    for row in release::rows(programs, image) {
         table.add_row([&row.platform, &row.compiler, &row.manifest.digest.to_string()]);
         if recorded.with_manifest(&row.manifest.digest).is_none() {
             differences.push(format!("\n  {} by {}: {}", row.platform, row.compiler, other(recorded, &row)));
         }
     }
-    if differences.is_empty() && platforms.len() == PLATFORMS.len() && recorded.index.digest != *image.index.digest() {
+    if differences.is_empty() && programs.len() == PLATFORMS.len() && recorded.index.digest != *image.index.digest() {
         differences.push(format!("\n  the index of all platforms is {}", image.index.digest()));
     }
     ensure!(differences.is_empty(), "what this source gives is not what {name} records:{}", differences.concat());
-    let status = recorded.status(image.platforms.iter().map(|part| part.manifest.digest().clone()));
-    output::print(&format!("{table}\n\nAs {name} records. {sources}\n{status}\n"))
+    Ok(table)
+}
+
+fn manifests(image: &oci::Image) -> impl Iterator<Item = Digest> {
+    image.platforms.iter().map(|part| part.manifest.digest().clone())
 }
 
 /// One with a row for each platform.

@@ -124,13 +124,15 @@ fn podman_pulls_what_is_signed_and_nothing_else() {
 fn somebody_else_builds_the_same_and_states_it() {
     const BUILD: &str = r#"
         packages=$(sed --quiet 's/^apt-get install \(rustc-web.*\)/\1/p' "$PROJECT/docs/release.md" | tr ' ' ,)
-        archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
-        mmdebstrap --quiet --variant=apt --include="$packages" bookworm root "$archive"
+        mmdebstrap --quiet --variant=apt --include="$packages" bookworm root
         git -c safe.directory='*' clone --quiet "$PROJECT" root/pause
         mkdir root/root/.cargo
-        cargo vendor --quiet --locked --manifest-path root/pause/Cargo.toml root/crates > vendored
-        sed 's|directory = .*|directory = "/crates"|' vendored > root/root/.cargo/config.toml
-        unshare --net chroot root env --ignore-environment HOME=/root PATH=/usr/bin:/bin --chdir=/pause \
+        # The core library is built too, from a workspace of its own.
+        RUSTC_BOOTSTRAP=1 cargo vendor --quiet --locked --manifest-path root/pause/Cargo.toml \
+            --sync root/usr/src/rustc-*/library/Cargo.toml root/crates
+        printf '[source.crates-io]\nreplace-with = "crates"\n[source.crates]\ndirectory = "/crates"\n' \
+            > root/root/.cargo/config.toml
+        unshare --net chroot root env --ignore-environment --chdir=/pause HOME=/root PATH=/usr/bin:/bin \
             cargo xtask verify --statement /statement --source https://a.example/pause --builder https://b.example/builder
     "#;
     let directory = tempfile::tempdir_in(pause_tests::target()).expect("a directory");

@@ -464,7 +464,12 @@ fn a_file_that_cannot_be_verified_or_measured_is_named() {
 fn another_program_is_measured_beside_it() {
     let ended = Ended::of(xtask(&["size", "--peer"]).arg(shipped())).succeeded();
     let size = fs::metadata(shipped()).unwrap().len().to_string();
-    for (row, expected) in [("| file", &*size), ("loaded segments", "1: R-X"), ("position-independent", "yes")] {
+    for (row, expected) in [
+        ("| file", &*size),
+        ("loaded segments", "1: R-X"),
+        ("position-independent", "yes"),
+        ("stack", "not executable"),
+    ] {
         let line = ended.stdout.lines().find(|line| line.contains(row)).unwrap_or_else(|| panic!("no {row}\n{ended}"));
         let cells: Vec<_> = line.trim_matches('|').split('|').skip(1).map(str::trim).collect();
         assert_eq!(cells, [expected; 2], "{row}");

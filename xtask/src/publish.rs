@@ -24,6 +24,7 @@ use std::process::Command;
 /// Needs skopeo, cosign 3 and the compiler that release.toml records. Whatever fails, the registry has no tag of the
 /// version. A registry on 127.0.0.1 is spoken to without TLS, for rehearsals.
 #[derive(clap::Args)]
+#[command(mut_group("Origin", |origin| origin.required(true)))]
 pub struct Publish {
     /// Where the image goes, such as ghcr.io/OWNER/pause
     repository: String,
@@ -40,10 +41,10 @@ pub struct Publish {
 #[derive(clap::Args)]
 pub struct Origin {
     /// Where the sources are, for the provenance: an https address of a git repository
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", required = false, requires = "builder")]
     source: String,
     /// Who builds, for the provenance: <https://slsa.dev/spec/v1.0/provenance#builder.id>
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", required = false, requires = "source")]
     builder: String,
 }
 

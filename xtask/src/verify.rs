@@ -28,7 +28,10 @@ use tar::EntryType;
 /// told, for each platform, what it is instead, and the exit code is 1. Without an image the program's sources have to be
 /// those of the recorded commit, every platform is built, and its digests are compared.
 #[derive(clap::Args)]
-#[command(mut_arg("choices", |choices| choices.default_value("all")))]
+#[command(
+    mut_arg("choices", |choices| choices.default_value("all")),
+    mut_arg("source", |source| source.requires("statement"))
+)]
 pub struct Verify {
     /// OCI archive, as `cargo xtask image` and skopeo write it
     #[arg(value_name = "IMAGE", conflicts_with = "choices")]

@@ -91,6 +91,9 @@ impl Publish {
         let recorded = Release::own()?;
         if self.signer.identity.is_some() {
             ensure!(recorded.released, "{} does not say `released = true`", release::FILE);
+            let changed = release::git(["diff", "--name-only", "HEAD"]).output().context("cannot run git")?;
+            let changed = String::from_utf8_lossy(&changed.stdout).trim_end().replace('\n', ", ");
+            ensure!(changed.is_empty(), "the provenance names a commit, and these were changed since: {changed}");
         }
         recorded.check_sources()?;
         let (programs, image) = build_image(&PLATFORMS.iter().collect::<Vec<_>>(), &recorded.times())?;
@@ -114,7 +117,7 @@ impl Publish {
         step("pushing");
         let archive = format!("oci-archive:{}", directory.join("pause.tar").display());
         let archive = format!("{archive}:{}", archive_names()[0]);
-        copy(&archive, &format!("docker://{by_digest}"))?;
+        run(&mut copying(&archive, &format!("docker://{by_digest}")))?;
         step("signing");
         self.sign(&directory, &by_digest)?;
         step("verifying");
@@ -122,7 +125,7 @@ impl Publish {
         check_published(&by_digest, &verifier, &recorded)?;
         check_files(&directory, &verifier)?;
         step("tagging");
-        copy(&format!("docker://{by_digest}"), &format!("docker://{tag}"))?;
+        run(&mut copying(&format!("docker://{by_digest}"), &format!("docker://{tag}")))?;
         let tagged = digest_of(&tag)?;
         ensure!(tagged.as_deref() == Some(digest.as_ref()), "{tag} was set to {digest}, but is {tagged:?}");
         progress.finish_and_clear();
@@ -161,7 +164,7 @@ impl Publish {
         fs::write(predicate.path(), statement["predicate"].to_string())?;
         let documents = [path(SBOM), predicate.path().display().to_string()];
         for form in FORMS {
-            let there = [&[form], insecure("--allow-http-registry", image), &[image]].concat();
+            let there: Vec<&str> = [form, image].into_iter().chain(plain(image)).collect();
             sign(&[&["sign", "--recursive"], &*there].concat())?;
             for (kind, document) in ATTESTED.iter().zip(&documents) {
                 sign(&[&["attest", "--type", kind, "--predicate", document], &*there].concat())?;
@@ -247,7 +250,7 @@ pub fn check_published(image: &str, verifier: &Verifier, recorded: &Release) -> 
         for form in FORMS {
             let check = |words: &[&str]| {
                 let mut command = cosign();
-                command.args(words).arg(form).args(&signer).args(insecure("--allow-http-registry", &image));
+                command.args(words).arg(form).args(&signer).args(plain(&image));
                 command.arg(&image);
                 stranger(command).with_context(|| format!("{} of {image}, {form}", words.join(" ")))
             };
@@ -258,10 +261,7 @@ pub fn check_published(image: &str, verifier: &Verifier, recorded: &Release) -> 
         }
     }
     let pulled = home.path().join("pulled.tar");
-    let mut pull = Command::new("skopeo");
-    pull.args(["copy", "--all", "--preserve-digests"]).args(insecure("--src-tls-verify=false", image));
-    pull.arg(format!("docker://{image}")).arg(format!("oci-archive:{}", pulled.display()));
-    stranger(pull)?;
+    stranger(copying(&format!("docker://{image}"), &format!("oci-archive:{}", pulled.display())))?;
     verify::check(File::open(&pulled)?, recorded)
         .map_err(|complaints| anyhow::anyhow!("{image} is not what is recorded:\n  {}", complaints.join("\n  ")))
 }
@@ -321,28 +321,29 @@ fn cosign() -> Command {
     Command::new("cosign")
 }
 
-/// The option, if the registry is on this machine and so has no certificate.
-fn insecure(option: &'static str, image: &str) -> &'static [&'static str] {
-    match (image.starts_with("127.0.0.1:"), option) {
-        (true, "--allow-http-registry") => &["--allow-http-registry"],
-        (true, "--src-tls-verify=false") => &["--src-tls-verify=false"],
-        _ => &[],
-    }
+/// Whether a registry is on this machine, and so has no certificate.
+fn is_on_loopback(image: &str) -> bool {
+    image.trim_start_matches("docker://").starts_with("127.0.0.1:")
 }
 
-fn copy(from: &str, to: &str) -> Result<()> {
-    let verifies = |place: &str| !place.starts_with("docker://127.0.0.1:");
+/// What cosign has to be told of such a registry.
+fn plain(image: &str) -> Option<&'static str> {
+    is_on_loopback(image).then_some("--allow-http-registry")
+}
+
+/// skopeo's command that copies all platforms as they are.
+fn copying(from: &str, to: &str) -> Command {
     let mut command = Command::new("skopeo");
     command.args(["copy", "--all", "--preserve-digests"]);
-    command.arg(format!("--src-tls-verify={}", verifies(from))).arg(format!("--dest-tls-verify={}", verifies(to)));
-    run(command.args([from, to])).map(drop)
+    command.arg(format!("--src-tls-verify={}", !is_on_loopback(from)));
+    command.arg(format!("--dest-tls-verify={}", !is_on_loopback(to))).args([from, to]);
+    command
 }
 
 /// What a tag stands for, if there is one.
 fn digest_of(tag: &str) -> Result<Option<String>> {
-    let verifies = !tag.starts_with("127.0.0.1:");
     let mut inspect = Command::new("skopeo");
-    inspect.args(["inspect", "--raw", &format!("--tls-verify={verifies}"), &format!("docker://{tag}")]);
+    inspect.args(["inspect", "--raw", &format!("--tls-verify={}", !is_on_loopback(tag)), &format!("docker://{tag}")]);
     match run(&mut inspect) {
         Ok(manifest) => Ok(Some(format!("sha256:{}", sha256(manifest.as_bytes())))),
         // As registries word MANIFEST_UNKNOWN and NAME_UNKNOWN of OCI's distribution specification.

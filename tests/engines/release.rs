@@ -12,13 +12,12 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::LazyLock;
 use tempfile::TempDir;
-use xtask::platform::PLATFORMS;
 use xtask::release::Release;
 
 const REPOSITORY: &str = "127.0.0.1:5000/pause";
 
 #[test]
-#[ignore = "needs root, docker-registry, skopeo, podman, all toolchains: cargo test --test engines release:: -- --ignored"]
+#[ignore = "needs root, docker-registry, skopeo, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
     let rehearsal = Rehearsal::new();
     rehearsal.release(REPOSITORY).expect("released");
@@ -41,15 +40,11 @@ fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
     let [amd64, arm64] = [0, 1].map(|at| &RELEASE.images[at]);
     // One manifest's signature in the place of the index', in the form Podman reads.
     let signature = |digest: &Digest| format!("docker://{REPOSITORY}:sha256-{}.sig", digest.digest());
-    let copy = |from: &str, to: &str| {
-        let copy = "skopeo copy --src-tls-verify=false --dest-tls-verify=false";
-        rehearsal.run(&format!("{copy} {from} {to}")).expect("copied");
-    };
-    copy(&signature(&index), &signature(&amd64.program.digest));
-    copy(&signature(&arm64.manifest.digest), &signature(&index));
+    rehearsal.copy(&signature(&index), &signature(&amd64.program.digest));
+    rehearsal.copy(&signature(&arm64.manifest.digest), &signature(&index));
     let complaint = rehearsal.verify("ours").expect_err("the signature of another");
     assert!(complaint.contains(&format!("verify of {REPOSITORY}@{index}, --new-bundle-format=false")), "{complaint}");
-    copy(&signature(&amd64.program.digest), &signature(&index));
+    rehearsal.copy(&signature(&amd64.program.digest), &signature(&index));
     rehearsal.verify("ours").expect("as it was");
 
     rehearsal.with(&layer(&amd64.layer.digest), "echo other > FILE", || {
@@ -67,10 +62,10 @@ fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
 #[ignore = "needs root, docker-registry, skopeo, python3, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn a_release_that_fails_leaves_no_tag() {
     let rehearsal = Rehearsal::new();
+    fs::write(rehearsal.sandbox.path("/run/proxy.py"), PROXY).expect("written");
     // A connection that breaks while the image is pushed, while it is signed, and while it is verified.
     for (at, (bytes, command)) in [(3_000, "skopeo copy"), (60_000, "cosign "), (150_000, "")].into_iter().enumerate() {
         let port = 5001 + at;
-        fs::write(rehearsal.sandbox.path("/run/proxy.py"), PROXY).expect("written");
         let proxy = format!("python3 /run/proxy.py {port} {bytes}");
         let listens = format!("ss --no-header --listening --tcp --numeric 'sport = :{port}' | grep --quiet .");
         rehearsal.sandbox.start(&proxy, &listens);
@@ -92,22 +87,21 @@ fn a_release_that_fails_leaves_no_tag() {
 /// With what docs/release.md has for nodes. Debian 12's Podman does not know such signatures ("Debian-local change: sigstore
 /// disabled"), so it is sid's.
 #[test]
-#[ignore = "needs root, docker-registry, skopeo, podman, all toolchains: cargo test --test engines release:: -- --ignored"]
+#[ignore = "needs root, docker-registry, skopeo, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn podman_pulls_what_is_signed_and_nothing_else() {
     let rehearsal = Rehearsal::new();
     rehearsal.release(REPOSITORY).expect("released");
     let image = format!("docker://{REPOSITORY}:0.1.0");
     let unsigned = "docker://127.0.0.1:5000/unsigned/pause:0.1.0";
-    let copy = "skopeo copy --quiet --all --src-tls-verify=false --dest-tls-verify=false";
-    rehearsal.run(&format!("{copy} {image} {unsigned}")).expect("copied");
+    rehearsal.copy(&image, unsigned);
     rehearsal.sandbox.lay_over(Suite::Sid);
     let page = fs::read_to_string(format!("{ROOT}/docs/release.md")).expect("the page");
+    rehearsal.run("mkdir -p /etc/containers/registries.d").expect("a directory");
     for (kind, path) in [("json", "/etc/containers/policy.json"), ("yaml", "/etc/containers/registries.d/pause.yaml")] {
         let (_, block) = page.split_once(&format!("```{kind}\n")).expect("a block");
         let (block, _) = block.split_once("```").expect("its end");
         let block =
             block.replace("ghcr.io/OWNER", "127.0.0.1:5000").replace("/etc/pki/pause.pub", &rehearsal.path("ours.pub"));
-        rehearsal.run("mkdir -p /etc/containers/registries.d").expect("a directory");
         fs::write(rehearsal.sandbox.path(path), block).expect("written");
     }
     rehearsal.run(&format!("podman pull --tls-verify=false {image}")).expect("it is signed");
@@ -143,8 +137,8 @@ fn somebody_else_builds_the_same_and_states_it() {
     assert_eq!(statement["predicate"]["runDetails"]["builder"]["id"], "https://b.example/builder");
     let stated = statement["subject"].as_array().expect("subjects").iter();
     let stated: Vec<&str> = stated.filter_map(|subject| subject["digest"]["sha256"].as_str()).collect();
-    let rows = &RELEASE.images[..PLATFORMS.len()];
-    let recorded = rows.iter().map(|row| &row.manifest).chain(rows.iter().map(|row| &row.program));
+    let recorded = RELEASE.shipped_rows().map(|row| &row.manifest);
+    let recorded = recorded.chain(RELEASE.shipped_rows().map(|row| &row.program));
     let recorded = [&RELEASE.index].into_iter().chain(recorded).map(|content| content.digest.digest());
     assert_eq!(stated, recorded.collect::<Vec<_>>());
 }
@@ -217,6 +211,12 @@ impl Rehearsal {
     fn verify(&self, key: &str) -> Result<String, String> {
         let key = self.path(&format!("{key}.pub"));
         self.run(&format!("{} verify --published {REPOSITORY} --key {key}", tool().get_program().display()))
+    }
+
+    /// From one place of the registry to another.
+    fn copy(&self, from: &str, to: &str) {
+        let copy = "skopeo copy --all --src-tls-verify=false --dest-tls-verify=false";
+        self.run(&format!("{copy} {from} {to}")).expect("copied");
     }
 
     /// The versions in the repository.

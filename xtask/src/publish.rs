@@ -4,15 +4,15 @@
 use crate::build::{self, Program};
 use crate::distribution;
 use crate::image::build_image;
-use crate::oci::Image;
+use crate::oci::{self, Image};
 use crate::output;
 use crate::platform::PLATFORMS;
 use crate::release::{self, Release};
 use crate::sbom;
 use crate::verify;
 use anyhow::{Context, Result, bail, ensure};
+use oci_spec::image::Digest;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -74,7 +74,7 @@ pub struct Verifier {
 /// What is attested of the image, by the name cosign has for it.
 const ATTESTED: [&str; 2] = ["cyclonedx", "slsaprovenance1"];
 
-/// The form that Podman, skopeo, CRI-O and cosign 2 read, a tag `sha256-….sig`, and the bundle of cosign 3.
+/// The form that Podman and cosign 2 read, a tag `sha256-….sig`, and the bundle of cosign 3.
 const FORMS: [&str; 2] = ["--new-bundle-format=false", "--new-bundle-format=true"];
 
 /// Of the certificates GitHub's workflows get:
@@ -127,7 +127,7 @@ impl Publish {
         step("tagging");
         run(&mut copying(&format!("docker://{by_digest}"), &format!("docker://{tag}")))?;
         let tagged = digest_of(&tag)?;
-        ensure!(tagged.as_deref() == Some(digest.as_ref()), "{tag} was set to {digest}, but is {tagged:?}");
+        ensure!(tagged.as_ref() == Some(digest), "{tag} was set to {digest}, but is {tagged:?}");
         progress.finish_and_clear();
         output::print(&format!("{tag}\n{by_digest}\n{}\n", directory.display()))
     }
@@ -142,13 +142,13 @@ impl Publish {
             (release::FILE.into(), recorded.to_string().into_bytes()),
         ]);
         files.extend(programs.iter().map(|program| (file_name(program), program.bytes.clone())));
-        let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect();
-        files.insert(SUMS.into(), sums.into_bytes());
+        let mut sums = String::new();
         for (name, bytes) in &files {
+            sums += &format!("{}  {name}\n", oci::sha256(bytes)?.digest());
             let is_program = programs.iter().any(|program| file_name(program) == *name);
             output::write(&directory.join(name), bytes, if is_program { 0o755 } else { 0o644 })?;
         }
-        Ok(())
+        output::write(&directory.join(SUMS), sums.as_bytes(), 0o644)
     }
 
     /// Index and manifests, in both forms, because a client verifies what it pulls; and the index' documents.
@@ -183,7 +183,9 @@ impl Origin {
         let subject = |name: &str, digest: &str| json!({ "name": name, "digest": { "sha256": digest } });
         let mut subjects = vec![subject(name, image.index.digest().digest())];
         subjects.extend(image.platforms.iter().map(|part| subject(name, part.manifest.digest().digest())));
-        subjects.extend(programs.iter().map(|program| subject(&file_name(program), &sha256(&program.bytes))));
+        for program in programs {
+            subjects.push(subject(&file_name(program), oci::sha256(&program.bytes)?.digest()));
+        }
         let mut materials = vec![json!({ "uri": format!("git+{}", self.source), "digest": { "gitCommit": head } })];
         materials.extend(linked_crates(programs)?);
         let compilers: BTreeMap<String, &str> =
@@ -243,22 +245,21 @@ pub fn check_published(image: &str, verifier: &Verifier, recorded: &Release) -> 
         command.env("HOME", home.path()).env_remove("REGISTRY_AUTH_FILE").env_remove("DOCKER_CONFIG");
         run(&mut command)
     };
-    let (repository, _) = image.split_once('@').context("not an image by digest")?;
-    let manifests = recorded.shipped_rows().map(|row| format!("{repository}@{}", row.manifest.digest));
-    for image in [image.to_owned()].into_iter().chain(manifests) {
-        let kinds = if image.ends_with(recorded.index.digest.as_ref()) { &ATTESTED[..] } else { &[] };
+    let check = |image: &str, words: &[&str]| -> Result<()> {
         for form in FORMS {
-            let check = |words: &[&str]| {
-                let mut command = cosign();
-                command.args(words).arg(form).args(&signer).args(plain(&image));
-                command.arg(&image);
-                stranger(command).with_context(|| format!("{} of {image}, {form}", words.join(" ")))
-            };
-            check(&["verify"])?;
-            for kind in kinds {
-                check(&["verify-attestation", "--type", kind])?;
-            }
+            let mut command = cosign();
+            command.args(words).arg(form).args(&signer).args(plain(image)).arg(image);
+            stranger(command).with_context(|| format!("{} of {image}, {form}", words.join(" ")))?;
         }
+        Ok(())
+    };
+    check(image, &["verify"])?;
+    for kind in ATTESTED {
+        check(image, &["verify-attestation", "--type", kind])?;
+    }
+    let (repository, _) = image.split_once('@').context("not an image by digest")?;
+    for row in recorded.shipped_rows() {
+        check(&format!("{repository}@{}", row.manifest.digest), &["verify"])?;
     }
     let pulled = home.path().join("pulled.tar");
     stranger(copying(&format!("docker://{image}"), &format!("oci-archive:{}", pulled.display())))?;
@@ -313,10 +314,6 @@ fn file_name(program: &Program) -> String {
     format!("pause-{}", program.platform.to_string().replace('/', "-"))
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn cosign() -> Command {
     Command::new("cosign")
 }
@@ -341,11 +338,11 @@ fn copying(from: &str, to: &str) -> Command {
 }
 
 /// What a tag stands for, if there is one.
-fn digest_of(tag: &str) -> Result<Option<String>> {
+fn digest_of(tag: &str) -> Result<Option<Digest>> {
     let mut inspect = Command::new("skopeo");
     inspect.args(["inspect", "--raw", &format!("--tls-verify={}", !is_on_loopback(tag)), &format!("docker://{tag}")]);
     match run(&mut inspect) {
-        Ok(manifest) => Ok(Some(format!("sha256:{}", sha256(manifest.as_bytes())))),
+        Ok(manifest) => oci::sha256(manifest.as_bytes()).map(Some),
         // As registries word MANIFEST_UNKNOWN and NAME_UNKNOWN of OCI's distribution specification.
         Err(error) if ["manifest unknown", "name unknown"].iter().any(|code| error.to_string().contains(code)) => {
             Ok(None)

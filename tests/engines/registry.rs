@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use xtask::image::{build_image, times};
 use xtask::oci::{Image, PlatformImage};
 use xtask::platform::PLATFORMS;
+use xtask::release::Release;
 
 /// What clients ask for beside the eight, and which of the eight they have to get.
 const ALSO_ASKED_FOR: [(&str, &str); 2] = [("linux/arm64/v8", "linux/arm64"), ("linux/arm", "linux/arm/v7")];
@@ -78,7 +79,8 @@ const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 /// The image of all platforms.
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let platforms: Vec<_> = PLATFORMS.iter().collect();
-    build_image(&platforms, &times().expect("a date")).expect("an image").1
+    let release = Release::own().expect("release.toml");
+    build_image(&platforms, &times().expect("a date"), &release).expect("an image").1
 });
 
 /// A machine with a registry that has the image, and a directory for what is taken out of it.

@@ -3,6 +3,7 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use oci_spec::image::{ANNOTATION_LICENSES, ANNOTATION_REVISION, ANNOTATION_SOURCE, ANNOTATION_VERSION};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use tar::{Archive, Builder, EntryType, Header};
 use xtask::build::Program;
-use xtask::oci::{self, Image, Times};
+use xtask::oci::{self, Annotations, Image, Times};
 use xtask::platform::{PLATFORMS, Platform};
 use xtask::release::{self, Content, Release};
 use xtask::verify::check;
@@ -91,7 +92,7 @@ fn what_is_around_recorded_manifests_has_to_be_what_the_tool_writes() {
         files.insert(oci::path(&descriptor.digest), index);
         tar(files)
     };
-    let index = |entries: &[_]| with_index(oci::index(entries.iter().cloned()).unwrap());
+    let index = |entries: &[_]| with_index(oci::index(entries.iter().cloned(), &annotations()).unwrap());
     check(&*index(&[amd64.clone(), arm64.clone(), arm.clone()]), &RECORDED).expect("it is recorded");
     refused(&index(&[arm64.clone(), amd64.clone(), arm.clone()]), "its index is not as");
     refused(&index(&[amd64.clone(), amd64.clone(), arm64.clone(), arm.clone()]), "its index is not as");
@@ -104,6 +105,17 @@ fn what_is_around_recorded_manifests_has_to_be_what_the_tool_writes() {
     let text = String::from_utf8(files(&all)[&oci::path(all.index.digest())].clone()).unwrap();
     refused(&with_index(text.replacen('{', "{\"Manifests\":[],", 1).into_bytes()), "its index is not as");
     refused(&with_index(text.replacen("\"platform\"", "\"x\"", 1).into_bytes()), "no platform: ");
+    let annotated = |change: fn(&mut Annotations)| {
+        let mut annotations = annotations();
+        change(&mut annotations);
+        let manifests = all.platforms.iter().map(|part| (part.platform, part.manifest.clone()));
+        with_index(oci::index(manifests, &annotations).unwrap())
+    };
+    let found = check(&*annotated(|annotations| drop(annotations.remove(ANNOTATION_REVISION))), &RECORDED);
+    found.expect("made before its commit was recorded");
+    refused(&annotated(|found| drop(found.insert(ANNOTATION_REVISION, "other".into()))), "its index is not as");
+    refused(&annotated(|found| drop(found.insert(ANNOTATION_SOURCE, "other".into()))), "its index is not as");
+    refused(&annotated(Annotations::clear), "its index is not as");
 
     for (file, from, to, complaint) in [
         ("index.json", "{", "{\"Manifests\":[],", "index.json is not as"),
@@ -246,7 +258,8 @@ fn recorded(released: bool) -> Release {
         version: "1.0.0".into(),
         date: "2026-01-01".parse().unwrap(),
         released,
-        commit: None,
+        commit: Some("a commit".into()),
+        source: None,
         index: Content::of(&image.index),
         images: release::rows(&ours().map(program), &image),
     }
@@ -257,7 +270,16 @@ fn image(programs: &[Part]) -> Image {
 }
 
 fn of_day(day: &str, programs: &[Part]) -> Image {
-    Image::new(programs, &Times { created: format!("{day}T00:00:00Z"), mtime: 0 }, || ()).unwrap()
+    let times = Times { created: format!("{day}T00:00:00Z"), mtime: 0 };
+    Image::new(programs, &times, &annotations(), || ()).unwrap()
+}
+
+fn annotations() -> Annotations {
+    Annotations::from([
+        (ANNOTATION_LICENSES, "MIT OR Apache-2.0".into()),
+        (ANNOTATION_REVISION, "a commit".into()),
+        (ANNOTATION_VERSION, "1.0.0".into()),
+    ])
 }
 
 fn archive(image: &Image) -> Vec<u8> {

@@ -51,7 +51,7 @@ fn parse_reference(text: &str) -> Result<String, String> {
 
 impl Image {
     pub fn run(self) -> Result<()> {
-        let times = times()?;
+        let (release, times) = (Release::own()?, times()?);
         let output = match self.output {
             Some(output) => std::path::absolute(&output).context("--output names no directory")?,
             None => build::root()?.join("target/image"),
@@ -65,12 +65,12 @@ impl Image {
             }
         }
 
-        let (programs, image) = build_image(&self.selection.platforms(), &times)?;
+        let (programs, image) = build_image(&self.selection.platforms(), &times, &release)?;
         output::write(&sbom, &sbom::document(&programs, image.index.digest(), &times)?, 0o644)?;
         output::write(&archive, &image.archive(&references)?, 0o644)?;
 
         let manifests = image.platforms.iter().map(|part| part.manifest.digest().clone());
-        let mut report = format!("{}\n\n{}\n{}\n\n", table(&image), totals(&image), Release::own()?.status(manifests));
+        let mut report = format!("{}\n\n{}\n{}\n\n", table(&image), totals(&image), release.status(manifests));
         report.extend([&archive, &sbom].map(|path| format!("{}\n", path.display())));
         if let [only] = &image.platforms[..] {
             report += &format!("\nIt is for {} alone, and Docker does not refuse it on others.\n", only.platform);
@@ -93,12 +93,16 @@ impl Image {
 }
 
 /// Builds every platform's program and the image of them all, showing how far it is.
-pub fn build_image(platforms: &[&'static Platform], times: &Times) -> Result<(Vec<Program>, oci::Image)> {
+pub fn build_image(
+    platforms: &[&'static Platform],
+    times: &Times,
+    release: &Release,
+) -> Result<(Vec<Program>, oci::Image)> {
     let progress = output::progress(2 * platforms.len())?;
     let programs = build::programs(platforms, &progress)?;
     progress.set_message("compressing");
     let parts: Vec<_> = programs.iter().map(|program| (program.platform, program.bytes.as_slice())).collect();
-    let image = oci::Image::new(&parts, times, || progress.inc(1))?;
+    let image = oci::Image::new(&parts, times, &release.annotations(release.has(&parts)?), || progress.inc(1))?;
     progress.finish_and_clear();
     Ok((programs, image))
 }

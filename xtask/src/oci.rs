@@ -42,6 +42,10 @@ pub struct Times {
     pub mtime: u64,
 }
 
+/// What an index says of the image it is of:
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md>.
+pub type Annotations = BTreeMap<&'static str, String>;
+
 /// Content by its path in the layout: in their order, and each once.
 #[derive(Default)]
 pub struct Blobs(pub BTreeMap<String, Vec<u8>>);
@@ -65,7 +69,12 @@ pub fn path(digest: &Digest) -> String {
 
 impl Image {
     /// `compressed` is called for each platform.
-    pub fn new(programs: &[(&'static Platform, &[u8])], times: &Times, compressed: impl Fn() + Sync) -> Result<Self> {
+    pub fn new(
+        programs: &[(&'static Platform, &[u8])],
+        times: &Times,
+        annotations: &Annotations,
+        compressed: impl Fn() + Sync,
+    ) -> Result<Self> {
         ensure!(!programs.is_empty(), "an image needs a platform");
         // Side by side, for it takes longest.
         let layers = thread::scope(|scope| {
@@ -83,7 +92,7 @@ impl Image {
             platforms.push(PlatformImage::new(platform, program, layer?, times, &mut blobs)?);
         }
         let entries = platforms.iter().map(|part| (part.platform, part.manifest.clone()));
-        let index = blobs.add(MediaType::ImageIndex, index(entries)?)?;
+        let index = blobs.add(MediaType::ImageIndex, index(entries, annotations)?)?;
         Ok(Self { platforms, index, blobs })
     }
 
@@ -161,7 +170,10 @@ pub fn layout() -> Result<OciLayout> {
 }
 
 /// The index by which a client finds its platform's manifest.
-pub fn index(manifests: impl IntoIterator<Item = (&'static Platform, Descriptor)>) -> Result<Vec<u8>> {
+pub fn index(
+    manifests: impl IntoIterator<Item = (&'static Platform, Descriptor)>,
+    annotations: &Annotations,
+) -> Result<Vec<u8>> {
     let entries = manifests.into_iter().map(|(platform, mut entry)| {
         let mut named = PlatformBuilder::default().architecture(platform.architecture.clone()).os(Os::Linux);
         if let Some(variant) = platform.variant {
@@ -170,7 +182,9 @@ pub fn index(manifests: impl IntoIterator<Item = (&'static Platform, Descriptor)
         entry.set_platform(Some(named.build()?));
         Ok(entry)
     });
-    Ok(serde_json::to_vec(&index_of(entries.collect::<Result<_>>()?)?)?)
+    let mut index = index_of(entries.collect::<Result<_>>()?)?;
+    index.set_annotations(Some(annotations.iter().map(|(&key, value)| (key.into(), value.clone())).collect()));
+    in_order(&index)
 }
 
 /// The layout's own index, in which an image has its references.
@@ -181,8 +195,12 @@ fn top(image: &Descriptor, references: &[String]) -> Result<Vec<u8>> {
         entry.set_annotations(Some(HashMap::from(names)));
         entry
     });
-    // By way of a `Value`, which unlike a hash map of annotations has an order.
-    Ok(serde_json::to_vec(&serde_json::to_value(index_of(entries.collect())?)?)?)
+    in_order(&index_of(entries.collect())?)
+}
+
+/// By way of a `Value`, which unlike a hash map of annotations has an order.
+fn in_order(index: &ImageIndex) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&serde_json::to_value(index)?)?)
 }
 
 pub fn index_of(entries: Vec<Descriptor>) -> Result<ImageIndex> {

@@ -96,7 +96,7 @@ impl Publish {
             ensure!(changed.is_empty(), "the provenance names a commit, and these were changed since: {changed}");
         }
         recorded.check_sources()?;
-        let (programs, image) = build_image(&PLATFORMS.iter().collect::<Vec<_>>(), &recorded.times())?;
+        let (programs, image) = build_image(&PLATFORMS.iter().collect::<Vec<_>>(), &recorded.times(), &recorded)?;
         let digest = &recorded.index.digest;
         let is_recorded = image.index.digest() == digest;
         ensure!(is_recorded, "what this source gives is not what is recorded: run `cargo xtask verify`");

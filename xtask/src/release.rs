@@ -2,11 +2,14 @@
 //! alone whether a program or an image is what it says.
 
 use crate::build::{self, Program};
-use crate::oci::{self, Image, Times};
+use crate::oci::{self, Annotations, Image, Times};
 use crate::output;
 use crate::platform::{PLATFORMS, Platform};
 use anyhow::{Context, Result, bail, ensure};
-use oci_spec::image::{Descriptor, Digest, MediaType};
+use oci_spec::image::{
+    ANNOTATION_DOCUMENTATION, ANNOTATION_LICENSES, ANNOTATION_REVISION, ANNOTATION_SOURCE, ANNOTATION_VERSION,
+    Descriptor, Digest, MediaType,
+};
 use serde::Deserialize;
 use std::fmt;
 use std::fs;
@@ -24,6 +27,8 @@ pub struct Release {
     pub released: bool,
     /// The last commit that changed the program's sources. Without one they were changed and not committed.
     pub commit: Option<String>,
+    /// Where the sources are, for who finds the image: an https address. Written by hand, once there is one.
+    pub source: Option<String>,
     /// Of the image of all platforms, each with the first of its rows.
     pub index: Content,
     #[serde(rename = "image")]
@@ -87,14 +92,44 @@ impl Release {
                 }
             }
         }
-        Ok(Self {
+        let mut release = Self {
             version: env!("CARGO_PKG_VERSION").into(),
             date: self.date,
             released: self.released,
             commit: last_change()?,
+            source: self.source.clone(),
             index: Content::of(&image.index),
             images,
-        })
+        };
+        // With the commit that is recorded now.
+        let manifests = image.platforms.iter().map(|part| (part.platform, part.manifest.clone()));
+        release.index = Content::new(&oci::index(manifests, &release.annotations(true))?)?;
+        Ok(release)
+    }
+
+    /// What the index of an image says of it. A program that is not recorded is of no known revision.
+    pub fn annotations(&self, has_revision: bool) -> Annotations {
+        let mut annotations = Annotations::from([
+            (ANNOTATION_VERSION, self.version.clone()),
+            (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE").into()),
+        ]);
+        annotations.extend(self.commit.clone().filter(|_| has_revision).map(|commit| (ANNOTATION_REVISION, commit)));
+        // README.md is the documentation.
+        for key in [ANNOTATION_SOURCE, ANNOTATION_DOCUMENTATION] {
+            annotations.extend(self.source.clone().map(|source| (key, source)));
+        }
+        annotations
+    }
+
+    /// Whether all these programs are recorded.
+    pub fn has(&self, programs: &[(&Platform, &[u8])]) -> Result<bool> {
+        for (platform, bytes) in programs {
+            let (platform, program) = (platform.to_string(), Content::new(bytes)?);
+            if !self.images.iter().any(|row| row.platform == platform && row.program == program) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub fn with_manifest(&self, digest: &Digest) -> Option<&Row> {
@@ -152,8 +187,9 @@ impl Release {
         }
         Ok(format!(
             "{table}\n\nIn bytes. A node pulls index, manifest, config and layer: {most} at most.\n\
-             The image of all platforms has {blobs}, its index {} of them.",
-            self.index.size
+             The image of all platforms has {blobs}, its index {} of them, annotations {} of the index.",
+            self.index.size,
+            serde_json::to_string(&self.annotations(true))?.len(),
         ))
     }
 }
@@ -209,6 +245,9 @@ impl fmt::Display for Release {
         writeln!(f, "version = {:?}\ndate = {}\nreleased = {}", self.version, self.date, self.released)?;
         if let Some(commit) = &self.commit {
             writeln!(f, "# The last commit that changed the program's sources.\ncommit = {commit:?}")?;
+        }
+        if let Some(source) = &self.source {
+            writeln!(f, "source = {source:?}")?;
         }
         writeln!(f, "# Of the image of all platforms, each with its first row.\nindex = {}", self.index)?;
         for Row { platform, compiler, program, layer, config, manifest } in &self.images {

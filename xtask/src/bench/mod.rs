@@ -123,12 +123,15 @@ fn measure(amounts: &Amounts, quick: bool, peers: &[Peer]) -> Result<Results> {
         timing::try_out(&subject.command()?).with_context(|| format!("cannot measure {}", subject.name))?;
     }
     progress.set_message("compressing");
-    let times = &Release::own()?.times();
+    let release = Release::own()?;
+    // Every program's image says as much of itself as ours.
+    let (times, annotations) = (&release.times(), &release.annotations(true));
     // Side by side, for it takes longest.
     let images = thread::scope(|scope| {
         let programs = subjects.iter().map(|subject| (subject.program.platform, subject.program.bytes.as_slice()));
-        let threads: Vec<_> =
-            programs.map(|program| scope.spawn(move || oci::Image::new(&[program], times, || ()))).collect();
+        let threads: Vec<_> = programs
+            .map(|program| scope.spawn(move || oci::Image::new(&[program], times, annotations, || ())))
+            .collect();
         threads.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect::<Result<Vec<_>>>()
     })?;
     let mut rows = Vec::new();

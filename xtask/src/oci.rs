@@ -1,6 +1,7 @@
-//! The documents of an OCI image, with every field that some client cannot do without, and no other: on a node they
-//! weigh more than the program. Registry clients want `mediaType` at the top of manifests and indexes; buildah and skopeo
-//! want a `history` entry for each layer, Docker its `created`; cri-dockerd wants the config's `created`.
+//! The documents of an OCI image, with every field that some client cannot do without, annotations that say whose image
+//! it is, and nothing else: on a node they weigh more than the program. Registry clients want `mediaType` at the top of
+//! manifests and indexes; buildah and skopeo want a `history` entry for each layer, Docker its `created`; cri-dockerd
+//! wants the config's `created`.
 
 use crate::layer::{self, Layer};
 use crate::platform::Platform;

@@ -35,7 +35,7 @@ fn main() {
             }));
         }
         trials.extend(platform.kernels.iter().map(|kernel| {
-            let trial = Trial::test(format!("kernels::{platform}::{}", kernel.architecture), || {
+            let trial = Trial::test(format!("kernels::{platform}::{}", kernel.package), || {
                 holds(platform, kernel);
                 Ok(())
             });
@@ -55,7 +55,12 @@ static PROGRAMS: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
 /// that by then each instruction of pause has been executed.
 fn holds(platform: &'static Platform, kernel: &Kernel) {
     let program = &PROGRAMS[&platform.to_string()];
-    let report = machine::run(kernel, &machine::init(platform), program);
+    let root = tempfile::tempdir().expect("a directory");
+    for (from, name) in [(&machine::init(platform), "init"), (program, "pause")] {
+        std::fs::copy(from, root.path().join(name)).expect("readable");
+    }
+    let log = ["-d", "in_asm", "-dfilter", machine::addresses_of(kernel, program)];
+    let report = machine::run(kernel, root.path(), &log);
     let lines = report.console.lines().map(str::trim_end);
     let told: Vec<_> = lines.filter(|line| line.starts_with("ok ") || line.starts_with("not ok ")).collect();
     let expected: Vec<_> = ROWS.iter().map(|row| format!("ok {}", row.name)).collect();

@@ -55,19 +55,19 @@ on_nodes! {
 }
 
 const fn containerd_1_with_runc() -> Kind {
-    Kind { containerd: Containerd::V1, runtime: "runc" }
+    Kind { containerd: Containerd::V1, runtime: "runc", more: "" }
 }
 
 const fn containerd_1_with_crun() -> Kind {
-    Kind { containerd: Containerd::V1, runtime: "crun" }
+    Kind { runtime: "crun", ..containerd_1_with_runc() }
 }
 
 const fn containerd_2_with_runc() -> Kind {
-    Kind { containerd: Containerd::V2, runtime: "runc" }
+    Kind { containerd: Containerd::V2, ..containerd_1_with_runc() }
 }
 
 const fn containerd_2_with_crun() -> Kind {
-    Kind { containerd: Containerd::V2, runtime: "crun" }
+    Kind { containerd: Containerd::V2, ..containerd_1_with_crun() }
 }
 
 /// Holds a node to promises, one after the other; none leaves a trace of its Pods behind.
@@ -80,15 +80,80 @@ fn held(kind: Kind, promises: &[fn(&Node)]) {
     }
 }
 
+/// What unpacks images, beside the overlays of all other tests. The image is loaded as deploy/containerd.md has it.
+const SNAPSHOTTERS: [(&str, Kind); 4] = [
+    (
+        "native",
+        Kind {
+            more: "[plugins.'io.containerd.grpc.v1.cri'.containerd]\nsnapshotter = 'native'",
+            ..containerd_1_with_runc()
+        },
+    ),
+    (
+        "native",
+        Kind { more: "[plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'native'", ..containerd_2_with_runc() },
+    ),
+    (
+        "erofs",
+        Kind {
+            more: "[plugins.'io.containerd.service.v1.diff-service']\ndefault = ['erofs', 'walking']
+               [plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'erofs'",
+            ..containerd_2_with_runc()
+        },
+    ),
+    (
+        "blockfile",
+        Kind {
+            more: "[plugins.'io.containerd.snapshotter.v1.blockfile']\nscratch_file = '/run/scratch'\nfs_type = 'ext4'
+               [plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'blockfile'",
+            ..containerd_2_with_runc()
+        },
+    ),
+];
+
 #[test]
 #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn runs_the_image_out_of_erofs() {
-    let node = Node::new(Kind { containerd: Containerd::V2Erofs, runtime: "runc" });
-    let pod = node.run(|_| {});
-    pod.runs_the_shipped_file();
-    assert!(node.sandbox.run(&["cat", "/proc/mounts"]).contains(" erofs "), "the image is unpacked elsewhere");
-    let command = ["snapshotter = 'erofs'", "RunPodSandbox"].map(str::to_owned);
-    clients::record("containerd with EROFS", Suite::Sid, &node.containerd_version(), &command, "the program runs");
+fn runs_the_image_out_of_every_snapshotter() {
+    for (name, kind) in SNAPSHOTTERS {
+        println!("{name}");
+        let node = Node::new(kind);
+        let pod = node.run(|_| {});
+        pod.runs_the_shipped_file();
+        let unpacked = format!("/run/images/io.containerd.snapshotter.v1.{name}/snapshots");
+        assert_ne!(node.sandbox.run(&["ls", &unpacked]), "", "the image is unpacked elsewhere");
+        let suite = if kind.containerd == Containerd::V1 { Suite::Bookworm } else { Suite::Sid };
+        let command = [format!("snapshotter = '{name}'"), "RunPodSandbox".to_owned()];
+        clients::record(
+            &format!("containerd with {name}"),
+            suite,
+            &node.containerd_version(),
+            &command,
+            "the program runs",
+        );
+    }
+}
+
+/// A node that keeps no compressed layer once it is unpacked: neither of an image that is loaded, nor of one it pulls.
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn runs_the_image_whose_layers_are_discarded() {
+    for kind in [
+        Kind {
+            more: "[plugins.'io.containerd.grpc.v1.cri'.containerd]\ndiscard_unpacked_layers = true",
+            ..containerd_1_with_runc()
+        },
+        Kind {
+            more: "[plugins.'io.containerd.cri.v1.images']\ndiscard_unpacked_layers = true",
+            ..containerd_2_with_runc()
+        },
+    ] {
+        Node::new(kind).run(|_| {}).runs_the_shipped_file();
+        let (node, name) = Node::with_registry(kind);
+        node.run(|_| {}).runs_the_shipped_file();
+        let check = ["ctr", "--namespace=k8s.io", "images", "check", &format!("name=={name}")];
+        // Some time after it was unpacked.
+        pause_tests::eventually("the layer to go", || node.sandbox.run(&check).contains("incomplete"));
+    }
 }
 
 /// As deploy/containerd.md has it: what is imported under its name is to be tagged with its digest too.
@@ -96,7 +161,7 @@ fn runs_the_image_out_of_erofs() {
 #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn finds_the_image_by_name_and_digest() {
     for containerd in [Containerd::V1, Containerd::V2] {
-        let (node, digest) = Node::with_digest(Kind { containerd, runtime: "runc" });
+        let (node, digest) = Node::with_digest(Kind { containerd, ..containerd_1_with_runc() });
         let (name, _) = PAUSE.rsplit_once(':').expect("a tag");
         let tag = ["ctr", "--namespace", "k8s.io", "images", "tag", PAUSE, &format!("{name}@{digest}")];
         node.sandbox.run(&tag);

@@ -62,6 +62,10 @@ clients! {
          grep $LAYER $format/manifest.json; tar xzf $format/$LAYER -C x; done", "x/pause";
     umoci: [Sid], nothing, "umoci", "umoci --version",
         "umoci unpack --image layout:$NAME x", "x/rootfs/pause";
+    // What its guest's root file system has of it: kata-containers/kata-containers, static-build/pause-image.
+    kata: [Sid], nothing, "Kata Containers' pause bundle", "umoci --version",
+        "skopeo copy oci-archive:pause.tar:$NAME oci:pause:0.1.0 && umoci unpack --rootless --image pause:0.1.0 x/bundle && \
+         tr -d '[:space:]' < x/bundle/config.json | grep '\"args\":\\[\"/pause\"\\]'", "x/bundle/rootfs/pause";
     apptainer: [Sid], nothing, "Apptainer", "apptainer --version",
         "apptainer build pause.sif oci-archive:pause.tar && apptainer inspect --runscript pause.sif | grep /pause && \
          apptainer exec --no-privs pause.sif /pause -v | grep '^pause ' && \

@@ -2,7 +2,8 @@
 //! distribution asks for.
 
 use pause_tests::ROOT;
-use pause_tests::sandbox::Sandbox;
+use pause_tests::debian::Suite;
+use pause_tests::sandbox::{REGISTRY, Sandbox};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,6 +98,47 @@ fn containerd_does_not_load_an_image_for_another_platform() {
     let ended = sandbox.try_run(&["ctr", "--namespace", "k8s.io", "images", "import", &archive]);
     assert!(!ended.status.success() && ended.to_string().contains(message), "{ended}");
 }
+
+#[test]
+#[ignore = "needs root, docker-registry and Debian's archive: cargo test --test engines deploy:: -- --ignored"]
+fn with_windows_parts_appended_each_kind_of_node_gets_its_own() {
+    let sandbox = Sandbox::new();
+    sandbox.lay_over(Suite::Sid);
+    sandbox.start_registry();
+    let name = format!("{REGISTRY}/pause:0.1.0");
+    sandbox.push(&archive("pause").path().join("pause.tar"), OWN_NAME, &name);
+    // Upstream's image has a part for each version of Windows, and Linux's.
+    let upstream = format!("{REGISTRY}/upstream:3.10");
+    sandbox.run(&["sh", "-euc", UPSTREAM, "sh", &upstream]);
+    let recipe = README.commands("Clusters with Windows nodes").remove(0);
+    let recipe = recipe.replace("registry.example/pause:0.1.0", &name).replace("registry.k8s.io/pause:3.10", &upstream);
+    let gets = sandbox.run(&["sh", "-euc", &recipe.replace("skopeo inspect", "skopeo inspect --tls-verify=false")]);
+    let layer = |name: &str, platform: &str| {
+        let manifest = sandbox.run(&["crane", "manifest", "--platform", platform, name]);
+        let manifest: oci_spec::image::ImageManifest = serde_json::from_str(&manifest).expect("a manifest");
+        manifest.layers()[0].digest().to_string()
+    };
+    let [linux, windows] = [layer(&name, "linux/amd64"), layer(&upstream, "windows/amd64")];
+    assert_eq!(
+        gets.lines().skip_while(|line| !line.starts_with("linux")).collect::<Vec<_>>(),
+        [format!("linux [{linux}]"), format!("windows [{windows}]")]
+    );
+    let platforms = sandbox.run(&["crane", "manifest", &format!("{name}-all")]);
+    assert_eq!(platforms.matches("os.version").count(), 2, "Windows' parts: {platforms}");
+    assert_eq!(platforms.matches("\"linux\"").count(), 1, "Linux' parts: {platforms}");
+}
+
+/// Makes the image `$1` of two parts for Windows and one for Linux.
+const UPSTREAM: &str = r#"
+    cd /run
+    for platform in windows/amd64:10.0.17763.1 windows/amd64:10.0.20348.1 linux/amd64; do
+        echo $platform > part
+        tar -cf part.tar part
+        crane append --new_layer part.tar --new_tag $1-part
+        parts="${parts:-} --manifest $(crane mutate $1-part --set-platform $platform --tag $1-part)"
+    done
+    crane index append $parts --tag $1
+"#;
 
 #[test]
 #[ignore = "needs root and docker.io: cargo test --test engines deploy:: -- --ignored"]

@@ -96,6 +96,23 @@ fn manifest() -> String {
     pod.to_string()
 }
 
+/// Without an image of its own: the file alone, mounted into any image, under any user, is an init for those who join.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]
+fn the_bare_file_is_an_init_in_any_image() {
+    let node = Node::new();
+    let (file, cgroup) = (pause_tests::shipped().display(), format!("--cgroup-parent={}", node.sandbox.cgroup));
+    let (volume, run) = (format!("--volume={file}:/pause:ro"), ["run", "--detach", "--network=none", &cgroup]);
+    let infra = ["--name=infra", "--user=1000:2000", "--read-only", "--cap-drop=all", &volume, "--entrypoint=/pause"];
+    node.podman(&[&run[..], &infra, &[BUSYBOX]].concat());
+    node.podman(&[&run[..], &["--name=client", "--pid=container:infra", BUSYBOX, "sleep", "1000"]].concat());
+    assert_eq!(node.sh("client", "cat /proc/1/cmdline; stat -c %u:%g /proc/1"), "/pause\x001000:2000");
+    node.sh("client", &make_orphans());
+    assert_eq!(zombies(&node.sh("client", STATES)), 0, "zombies");
+    node.podman(&["stop", "--time=1", "infra"]);
+    assert_eq!(node.inspect("infra", ".State.ExitCode"), "0");
+}
+
 /// Podman creates a container, and crun waits, already under the profile, until it is started.
 #[test]
 #[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]

@@ -7,7 +7,7 @@ use oci_spec::runtime::{
     LinuxBuilder, LinuxNamespaceType, LinuxSeccomp, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
     get_default_mounts, get_default_namespaces,
 };
-use pause_tests::debian::{self, Archive, Suite};
+use pause_tests::debian::{self, Suite};
 use pause_tests::sandbox::Sandbox;
 use pause_tests::{ERROR, Ended, TERMINATED, WARNING, built, eventually, named, shipped};
 use procfs::FromRead;
@@ -22,15 +22,7 @@ use tempfile::TempDir;
 fn the_first_process_reaps_and_ends_in_order() {
     with_each_option(|node, options| {
         let container = node.start(&options);
-        let pid = container.pid();
-        assert_eq!(container.status().nspid.expect("Linux 4.1").last(), Some(&1));
-
-        // What a container does that joins the Pod's PID namespace, with a /proc of its own.
-        let join = ["nsenter", "--target", &pid, "--pid", "unshare", "--mount", "--mount-proc", "sh", "-euc"];
-        let script = format!("(: &); (: & exec sleep 0.01); {}", pause_tests::sandbox::STATES);
-        let states = node.sandbox.run(&[&join[..], &[&script]].concat());
-        assert_eq!(pause_tests::sandbox::zombies(&states), 0, "zombies in the Pod");
-
+        container.reaps();
         container.terminated().exited(0, "", TERMINATED);
     });
 }
@@ -69,6 +61,38 @@ fn a_program_for_another_platform_is_told_of() {
     });
 }
 
+/// CRIU takes none of what is part of another system: a network of the sandbox's own, a root that is mounted anew, a
+/// filter, under which it could not work in the process.
+#[test]
+#[ignore = "needs root, conmon and Debian's archive: cargo test --test engines runtimes:: -- --ignored"]
+fn restored_from_a_checkpoint_it_reaps_and_ends_in_order() {
+    let node = Node::new(shipped());
+    node.sandbox.lay_over(Suite::Sid);
+    let options = Options { runtime: "runc", is_created_first: false, ..CREATED };
+    let mut specification = node.specification(&options);
+    let mut linux = specification.linux().clone().expect("set");
+    let mut namespaces = linux.namespaces().clone().expect("set");
+    namespaces.retain(|namespace| namespace.typ() != LinuxNamespaceType::Network);
+    linux.set_namespaces(Some(namespaces)).set_seccomp(None);
+    let root = RootBuilder::default().path("rootfs").readonly(false).build().expect("whole");
+    // Without CAP_SYS_RESOURCE root reads no limits of another user's.
+    let mut process = specification.process().clone().expect("set");
+    process.set_user(UserBuilder::default().uid(0u32).gid(0u32).build().expect("whole"));
+    specification.set_linux(Some(linux)).set_root(Some(root)).set_process(Some(process));
+    let mut container = node.start_as(&options, &specification);
+
+    let [bundle, image, work] = ["", "image", "work"].map(|name| node.bundle.path().join(name).display().to_string());
+    let common = ["--image-path", &image, "--work-path", &work, "--manage-cgroups-mode", "soft", ID];
+    node.sandbox.run(&[&["runc", "checkpoint"], &common[..]].concat());
+    container.run.wait().expect("it has ended");
+    fs::remove_file(node.pid_file()).expect("it was there");
+    let mut restore = node.sandbox.command("runc");
+    restore.args(["restore", "--bundle", &bundle, "--pid-file"]).arg(node.pid_file()).args(common);
+    let container = node.sleeps(restore, &options);
+    container.reaps();
+    container.terminated().exited(0, "", TERMINATED);
+}
+
 /// An older C library waits in other system calls, and the kernel of 32 bits has other names for them.
 #[test]
 #[ignore = "needs root, conmon and the target i686-unknown-linux-gnu, or Debian's rustc-web cargo-web rust-web-src: \
@@ -80,8 +104,7 @@ fn with_an_older_c_library_and_with_32_bits_it_is_the_same() {
         println!("{suite}, {architecture}");
         let node = Node::new(&built(&[named(platform)])[0].path);
         let runtimes = debian::kept(&format!("runtimes-{suite}-{architecture}"), |directory| {
-            Archive { kind: "deb", suite, architecture }.run(directory, DOWNLOAD);
-            directory.join("root")
+            debian::unpack(directory, suite, architecture, "runc crun")
         });
         node.sandbox.run(&["sh", "-euc", CHANGE_ROOT, "sh", runtimes.to_str().expect("UTF-8")]);
         with_each_option_of(&node, ["/run/crun", "/run/runc"], |node, options| {
@@ -90,22 +113,12 @@ fn with_an_older_c_library_and_with_32_bits_it_is_the_same() {
     }
 }
 
-/// Both runtimes and what they are linked with.
-const DOWNLOAD: &str = r#"
-    apt-get "$@" --yes --no-install-recommends --download-only install runc crun
-    mkdir root
-    for package in cache/archives/*.deb; do
-        dpkg-deb --extract "$package" root
-    done
-    cd root
-    mkdir -p proc sys dev tmp run
-    [ -e lib ] || ln -s usr/lib lib
-"#;
-
 /// Makes programs of the runtimes that run in the directory `$1` as their root.
 const CHANGE_ROOT: &str = r#"
     mkdir /run/root
     mount --bind $1 /run/root
+    mkdir -p $1/proc $1/sys $1/dev $1/tmp $1/run
+    [ -e $1/lib ] || ln -s usr/lib $1/lib
     for directory in proc sys dev tmp; do
         mount --rbind /$directory /run/root/$directory
     done
@@ -130,6 +143,15 @@ struct Options {
     unlisted: Option<&'static str>,
 }
 
+const CREATED: Options = Options {
+    runtime: "crun",
+    is_created_first: true,
+    default_action: ScmpActErrno,
+    no_new_privileges: true,
+    has_own_pids: true,
+    unlisted: None,
+};
+
 fn with_each_option(test: impl Fn(&Node, Options)) {
     for is_newer in [false, true] {
         let node = Node::new(shipped());
@@ -150,9 +172,7 @@ fn with_each_option_of(node: &Node, runtimes: [&'static str; 2], test: impl Fn(&
                 continue; // It does not know SCMP_ACT_KILL_PROCESS.
             }
             let default_action = if kills { ScmpActKillProcess } else { ScmpActErrno };
-            let has_own_pids = true;
-            let options =
-                Options { runtime, is_created_first, default_action, no_new_privileges, has_own_pids, unlisted: None };
+            let options = Options { runtime, is_created_first, default_action, no_new_privileges, ..CREATED };
             println!("{options:?}");
             test(node, options);
         }
@@ -227,27 +247,36 @@ impl Node {
         builder.build().expect("whole")
     }
 
-    fn command(&self, options: &Options) -> Command {
-        self.specification(options).save(self.bundle.path().join("config.json")).expect("writable");
+    fn command(&self, options: &Options, specification: &Spec) -> Command {
+        specification.save(self.bundle.path().join("config.json")).expect("writable");
         fs::remove_file(self.pid_file()).ok();
         let mut command = self.sandbox.command("sh");
         command
             .args(["-euc", RUN, "sh", options.runtime])
             .arg(self.bundle.path())
             .arg(options.is_created_first.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// Runs a container that ends by itself.
     fn run(&self, options: &Options) -> Ended {
-        pause_tests::finish(self.command(options))
+        pause_tests::finish(self.command(options, &self.specification(options)))
     }
 
     /// Starts a container, and waits until pause sleeps in it.
     #[track_caller]
     fn start(&self, options: &Options) -> Container<'_> {
-        let mut command = self.command(options);
+        self.start_as(options, &self.specification(options))
+    }
+
+    #[track_caller]
+    fn start_as(&self, options: &Options, specification: &Spec) -> Container<'_> {
+        self.sleeps(self.command(options, specification), options)
+    }
+
+    #[track_caller]
+    fn sleeps(&self, mut command: Command, options: &Options) -> Container<'_> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let command = format!("{command:?}");
         let mut container = Container { node: self, runtime: options.runtime, command, run };
@@ -279,6 +308,17 @@ impl Container<'_> {
 
     fn status(&self) -> Status {
         Status::from_file(self.proc_status()).expect("pause lives")
+    }
+
+    /// As PID 1, the orphans of a container that joins the Pod's PID namespace, with a /proc of its own.
+    #[track_caller]
+    fn reaps(&self) {
+        assert_eq!(self.status().nspid.expect("Linux 4.1").last(), Some(&1));
+        let pid = self.pid();
+        let join = ["nsenter", "--target", &pid, "--pid", "unshare", "--mount", "--mount-proc", "sh", "-euc"];
+        let script = format!("(: &); (: & exec sleep 0.01); {}", pause_tests::sandbox::STATES);
+        let states = self.node.sandbox.run(&[&join[..], &[&script]].concat());
+        assert_eq!(pause_tests::sandbox::zombies(&states), 0, "zombies in the Pod");
     }
 
     fn is_asleep(&self) -> bool {

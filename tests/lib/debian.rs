@@ -84,7 +84,7 @@ impl Suite {
             Self::Bookworm => "",
             Self::Trixie => "cosign erofs-utils",
             Self::Sid => {
-                "apptainer buildah busybox-static charliecloud containerd cosign crane crun docker-buildx docker-cli docker.io \
+                "apptainer buildah busybox-static charliecloud containerd cosign crane criu crun docker-buildx docker-cli docker.io \
                  erofs-utils golang-github-opencontainers-image-spec-dev libarchive-tools node-tar node-tar-stream \
                  nodejs oras podman python3-jsonschema python3-rfc3339-validator runc skopeo soci-snapshotter squashfs-tools squashfs-tools-ng stargz-snapshotter \
                  umoci"
@@ -106,22 +106,27 @@ impl Suite {
 
     fn unpacked(self) -> PathBuf {
         kept(&format!("debian-{}", self.name()), |directory| {
-            // To apt nothing is installed, so that it brings everything the packages depend on.
-            let download = format!(
-                r#"
-                apt-get "$@" --yes --no-install-recommends --download-only install {}
-                mkdir -p root/usr
-                for package in cache/archives/*.deb; do
-                    dpkg-deb --extract "$package" root
-                    dpkg-deb --show "$package" >> root/usr/packages
-                done
-                "#,
-                self.packages()
-            );
-            Archive { kind: "deb", suite: self.name(), architecture: this_architecture() }.run(directory, &download);
-            directory.join("root")
+            unpack(directory, self.name(), this_architecture(), self.packages())
         })
     }
+}
+
+/// Unpacks packages, and all they depend on, below a directory: the root file system they are, with a list of them in
+/// usr/packages.
+pub fn unpack(directory: &Path, suite: &'static str, architecture: &'static str, packages: &str) -> PathBuf {
+    // To apt nothing is installed, so that it brings everything the packages depend on.
+    let download = format!(
+        r#"
+        apt-get "$@" --yes --no-install-recommends --download-only install {packages}
+        mkdir -p root/usr
+        for package in cache/archives/*.deb; do
+            dpkg-deb --extract "$package" root
+            dpkg-deb --show "$package" >> root/usr/packages
+        done
+        "#
+    );
+    Archive { kind: "deb", suite, architecture }.run(directory, &download);
+    directory.join("root")
 }
 
 /// A file or directory in the build's own: unless it is there, `make` makes it somewhere in an empty directory.

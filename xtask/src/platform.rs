@@ -23,7 +23,7 @@ pub struct Platform {
     pub emulator: [&'static str; 2],
     /// What a seccomp profile calls it.
     pub seccomp: runtime::Arch,
-    /// The kernels it is tested on: its own, and that of the 64-bit platform whose kernels run it too.
+    /// The kernels it is tested on: its own, one with other pages, and that of the 64-bit platform whose kernels run it too.
     pub kernels: &'static [Kernel],
 }
 
@@ -53,7 +53,7 @@ pub static PLATFORMS: &[Platform] = &[
     Platform {
         architecture: Arch::ARM64, variant: None, target: "aarch64-unknown-linux-gnu", machine: elf::EM_AARCH64,
         most_bytes: 896, emulator: ["qemu-aarch64-static", "cortex-a35"], seccomp: runtime::Arch::ScmpArchAarch64,
-        kernels: &[ARM64],
+        kernels: &[ARM64, ARM64_16K],
     },
     Platform {
         architecture: Arch::ARM, variant: Some("v7"), target: "armv7-unknown-linux-gnueabihf", machine: elf::EM_ARM,
@@ -107,6 +107,14 @@ const ARM64: Kernel = Kernel {
     package: "linux-image-arm64",
     // Later processors have no 32-bit mode.
     qemu: &["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-m", "512"],
+    arguments: "console=ttyAMA0",
+};
+/// Pages of 16 KiB, as on a Raspberry Pi 5, whose processor this is.
+const ARM64_16K: Kernel = Kernel {
+    architecture: "arm64",
+    suite: "trixie",
+    package: "linux-image-arm64-16k",
+    qemu: &["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-m", "512"],
     arguments: "console=ttyAMA0",
 };
 const ARMHF: Kernel = Kernel {

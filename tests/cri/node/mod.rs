@@ -35,8 +35,6 @@ pub enum Containerd {
     V1,
     /// Debian unstable's, with the runc and crun of there.
     V2,
-    /// The same, with images in EROFS.
-    V2Erofs,
 }
 
 /// A kind of node: which containerd, and whether with runc or crun.
@@ -44,6 +42,8 @@ pub enum Containerd {
 pub struct Kind {
     pub containerd: Containerd,
     pub runtime: &'static str,
+    /// What is configured beside it all.
+    pub more: &'static str,
 }
 
 impl Containerd {
@@ -51,7 +51,7 @@ impl Containerd {
     fn deployed(self) -> &'static str {
         let version = match self {
             Self::V1 => "version = 2\n",
-            Self::V2 | Self::V2Erofs => "version = 3\n",
+            Self::V2 => "version = 3\n",
         };
         let page = include_str!("../../../deploy/containerd.md");
         let mut blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -61,14 +61,8 @@ impl Containerd {
 
     /// What this machine takes beside it: crun besides runc, and no score below containerd's own, for which it may not
     /// have the capability.
-    fn configuration(self) -> String {
-        let erofs = "
-[plugins.'io.containerd.service.v1.diff-service']
-  default = ['erofs', 'walking']
-[plugins.'io.containerd.cri.v1.images']
-  snapshotter = 'erofs'
-";
-        let runtimes = match self {
+    fn configuration(self) -> &'static str {
+        match self {
             Self::V1 => {
                 "
   restrict_oom_score_adj = true
@@ -82,7 +76,7 @@ impl Containerd {
   BinaryName = '/usr/bin/crun'
 "
             }
-            Self::V2 | Self::V2Erofs => {
+            Self::V2 => {
                 "
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
@@ -92,8 +86,7 @@ impl Containerd {
   BinaryName = '/usr/bin/crun'
 "
             }
-        };
-        if self == Self::V2Erofs { [runtimes, erofs].concat() } else { runtimes.into() }
+        }
     }
 }
 
@@ -168,10 +161,12 @@ impl Node {
         }
         let deployed = kind.containerd.deployed();
         assert!(deployed.contains(PAUSE), "{PAUSE} is not in {deployed}");
-        let configuration = deployed.replace(PAUSE, sandbox_image) + &kind.containerd.configuration();
+        let configuration = deployed.replace(PAUSE, sandbox_image) + kind.containerd.configuration() + kind.more;
         fs::write(sandbox.path("/run/containerd.toml"), configuration).expect("writable");
         fs::create_dir_all(sandbox.path("/etc/cni/net.d")).expect("writable");
         fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), NETWORK).expect("writable");
+        // What containerd's blockfile snapshotter makes copies of.
+        sandbox.run(&["sh", "-euc", "truncate --size=16M /run/scratch && mkfs.ext4 -q /run/scratch"]);
         sandbox.start(DAEMON, "ctr version");
 
         let calls = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -26,7 +26,7 @@ pub fn of(kernel: &Kernel) -> PathBuf {
     let _one_at_a_time = DOWNLOADING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
 
     let cache = std::env::var_os("PAUSE_KERNELS").map_or_else(|| target().join("kernels"), PathBuf::from);
-    let path = cache.join(kernel.architecture);
+    let path = cache.join(format!("{}-{}", kernel.package, kernel.architecture));
     if path.is_file() {
         return path;
     }

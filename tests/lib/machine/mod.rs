@@ -37,14 +37,17 @@ impl fmt::Display for Report {
     }
 }
 
-/// Boots a kernel with two files in its memory: a first process, and pause. The machine ends when that process has it
+/// Boots a kernel into `/init` of a directory, which it has in its memory. The machine ends when that process has it
 /// restart.
-pub fn run(kernel: &Kernel, init: &Path, pause: &Path) -> Report {
+pub fn run(kernel: &Kernel, root: &Path, options: &[&str]) -> Report {
     let directory = tempfile::tempdir().expect("a directory");
     let initrd = directory.path().join("initrd");
     let console = directory.path().join("console");
     let log = directory.path().join("log");
-    write_initrd(&initrd, &[("init", init), ("pause", pause)]);
+    let mut pack = Command::new("sh");
+    let packed =
+        pack.args(["-euc", "find . | cpio --quiet --create --format=newc > $0"]).arg(&initrd).current_dir(root);
+    assert!(packed.status().expect("sh runs").success(), "{packed:?} failed; it needs the package cpio");
 
     let mut command = Command::new(kernel.qemu[0]);
     command.args(&kernel.qemu[1..]).args(["-nodefaults", "-display", "none", "-no-reboot"]);
@@ -52,7 +55,7 @@ pub fn run(kernel: &Kernel, init: &Path, pause: &Path) -> Report {
     command.arg("-kernel").arg(kernel::of(kernel)).arg("-initrd").arg(initrd);
     // Every process of one program has its instructions at the same addresses.
     command.arg("-append").arg(format!("{} panic=-1 norandmaps", kernel.arguments));
-    command.args(["-d", "in_asm", "-dfilter", addresses_of(kernel, pause), "-D"]).arg(&log);
+    command.args(options).arg("-D").arg(&log);
     let said = directory.path().join("said");
     command.stdin(Stdio::null()).stderr(File::create(&said).expect("a file"));
     let mut child = command.spawn().unwrap_or_else(|error| match error.kind() {
@@ -81,7 +84,7 @@ pub fn run(kernel: &Kernel, init: &Path, pause: &Path) -> Report {
 }
 
 /// Where a program may be mapped and a kernel is not, for QEMU's option -dfilter.
-fn addresses_of(kernel: &Kernel, program: &Path) -> &'static str {
+pub fn addresses_of(kernel: &Kernel, program: &Path) -> &'static str {
     let file = fs::read(program).unwrap_or_else(|error| panic!("{program:?}: {error}"));
     if object::File::parse(&*file).expect("an ELF file").is_64() {
         "0x100000000..0xffffffffffff"
@@ -91,15 +94,6 @@ fn addresses_of(kernel: &Kernel, program: &Path) -> &'static str {
         "0..0xffffffff"
     }
 }
-/// A root file system for the kernel to unpack, of programs alone.
-fn write_initrd(path: &Path, programs: &[(&str, &Path)]) {
-    let entries = programs.iter().map(|(name, program)| {
-        let content = File::open(program).unwrap_or_else(|error| panic!("{program:?}: {error}"));
-        (cpio::NewcBuilder::new(name).mode(0o100_755), content)
-    });
-    cpio::write_cpio(entries, File::create(path).expect("a file")).expect("an archive");
-}
-
 /// Its first process: the contract's rows, statically linked. For another platform than this machine's the C library is that
 /// of Debian's cross compilers, which clang takes for any of them.
 pub fn init(platform: &'static Platform) -> PathBuf {

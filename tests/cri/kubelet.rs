@@ -73,7 +73,7 @@ fn it_goes_away_without_a_trace() {
 
 fn node() -> Node {
     let node = Node::new(Kind { containerd: Containerd::V1, runtime: "runc", more: "" });
-    node.start_kubelet();
+    node.start_kubelet("");
     node
 }
 

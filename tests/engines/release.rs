@@ -32,6 +32,16 @@ fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
         );
         rehearsal.run(&words).expect("cosign 2");
     }
+    let oras = |words: &str| rehearsal.run(&format!("oras {words} --plain-http")).expect("oras");
+    let found = format!("discover --format json --artifact-type application/vnd.cyclonedx+json {REPOSITORY}:0.1.0");
+    let found: Value = serde_json::from_str(&oras(&found)).expect("JSON");
+    oras(&format!(
+        "pull --output {} {}",
+        rehearsal.path("found"),
+        found["referrers"][0]["reference"].as_str().expect("one")
+    ));
+    let [found, released] = ["found", "files"].map(|directory| rehearsal.path(directory) + "/pause.cdx.json");
+    assert_eq!(fs::read(found).expect("it is there"), fs::read(released).expect("a file of the release"));
     let complaint = rehearsal.release(REPOSITORY).expect_err("a version is released once");
     assert!(complaint.contains("127.0.0.1:5000/pause:0.1.0 exists already"), "{complaint}");
     rehearsal.verify("theirs").expect_err("another key");
@@ -186,7 +196,9 @@ impl Rehearsal {
     fn new() -> Self {
         let rehearsal = Self { sandbox: Sandbox::new(), directory: tempfile::tempdir().expect("a directory") };
         rehearsal.sandbox.start_registry();
-        symlink(Suite::Sid.files().join("usr/bin/cosign"), rehearsal.path("cosign")).expect("a link");
+        for program in ["cosign", "oras"] {
+            symlink(Suite::Sid.files().join("usr/bin").join(program), rehearsal.path(program)).expect("a link");
+        }
         for name in ["ours", "theirs"] {
             let words = format!("cosign generate-key-pair --output-key-prefix {}", rehearsal.path(name));
             rehearsal.run(&words).expect("a key pair");

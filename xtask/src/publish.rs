@@ -21,7 +21,7 @@ use std::process::Command;
 
 /// Release this version: build, push, sign, attest, verify as a stranger, and at last set its tag
 ///
-/// Needs skopeo, cosign 3 and the compiler that release.toml records. Until all of that has held, the registry has no tag of the
+/// Needs skopeo, cosign 3, oras and the compiler that release.toml records. Until all of that has held, the registry has no tag of the
 /// version. A registry on 127.0.0.1 is spoken to without TLS, for rehearsals.
 #[derive(clap::Args)]
 #[command(mut_group("Origin", |origin| origin.required(true)))]
@@ -82,6 +82,8 @@ const FORMS: [&str; 2] = ["--new-bundle-format=false", "--new-bundle-format=true
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
 
 const SBOM: &str = "pause.cdx.json";
+/// <https://www.iana.org/assignments/media-types/application/vnd.cyclonedx+json>
+const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
 const PROVENANCE: &str = "pause.intoto.json";
 const SUMS: &str = "SHA256SUMS";
 const SUMS_SIGNED: &str = "SHA256SUMS.sigstore.json";
@@ -170,6 +172,11 @@ impl Publish {
                 sign(&[&["attest", "--type", kind, "--predicate", document], &*there].concat())?;
             }
         }
+        // Where scanners look for it: a referrer of the index (OCI distribution 1.1, "Listing Referrers").
+        let mut attach = Command::new("oras");
+        attach.args(["attach", "--artifact-type", CYCLONEDX, image, &format!("{SBOM}:{CYCLONEDX}")]);
+        attach.args(is_on_loopback(image).then_some("--plain-http")).current_dir(directory);
+        run(&mut attach)?;
         sign(&["sign-blob", "--bundle", &path(SUMS_SIGNED), &path(SUMS)])
     }
 }

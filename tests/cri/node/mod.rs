@@ -2,7 +2,7 @@
 //! the tests run Pods on it. What fails shows containerd's log.
 
 // Each file in tests/cri is a program of its own and uses a part of this.
-mod kubelet;
+pub mod kubernetes;
 pub mod pod;
 
 use k8s_cri::v1::image_service_client::ImageServiceClient;
@@ -320,7 +320,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for daemon in ["containerd", "kubelet"] {
+            for daemon in ["containerd", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
                 let log = fs::read(self.sandbox.path(&format!("/run/{daemon}.log"))).unwrap_or_default();
                 eprintln!("the log of {daemon}:\n{}", String::from_utf8_lossy(&log));
             }

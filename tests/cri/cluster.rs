@@ -1,0 +1,157 @@
+//! A cluster of one node, of Debian's source package of Kubernetes: what controllers, the scheduler and an administrator
+//! do to Pods, down to the sandboxes and their processes.
+
+use crate::node::kubernetes::OF_THE_CLUSTER;
+use crate::node::pod::Pod;
+use crate::node::{BUSYBOX, Containerd, Kind, Node, PAUSE};
+use pause_tests::sandbox::{STATES, zombies};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long the cluster may take for one thing.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const DEPLOYED: usize = 10;
+
+#[test]
+#[ignore = "long: .ci/run long"]
+fn pods_of_a_cluster_come_stay_and_go() {
+    let cluster = Cluster::new();
+    cluster.apply(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "many" },
+        "spec": { "replicas": DEPLOYED, "selector": { "matchLabels": { "app": "many" } }, "template": pod("many", json!({})) }
+    }));
+    cluster.apply(&json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "everywhere" },
+        "spec": { "selector": { "matchLabels": { "app": "everywhere" } }, "template": pod("everywhere", json!({})) }
+    }));
+    cluster.is_rolled_out(DEPLOYED + 1);
+
+    an_administrator_sees_one_pause_for_each_pod(&cluster);
+    a_killed_pause_costs_the_pod_its_address(&cluster);
+    a_pod_has_the_namespaces_and_the_user_it_asks_for(&cluster);
+
+    cluster.kubectl(&["rollout", "restart", "deployment/many"]);
+    cluster.is_rolled_out(DEPLOYED + 1);
+    cluster.kubectl(&["drain", "node", "--ignore-daemonsets", "--force", "--timeout=300s"]);
+    cluster.has_sandboxes(1);
+    cluster.kubectl(&["uncordon", "node"]);
+    cluster.is_rolled_out(DEPLOYED + 1);
+
+    cluster.kubectl(&["delete", "deployment/many", "daemonset/everywhere"]);
+    cluster.has_sandboxes(0);
+    assert_eq!(cluster.node.sandbox.run(&["sh", "-c", "pgrep -x pause || true"]), "");
+}
+
+fn an_administrator_sees_one_pause_for_each_pod(cluster: &Cluster) {
+    let debug = ["debug", "node/node", "--image", BUSYBOX, "--image-pull-policy=Never", "--quiet", "--attach"];
+    let seen = cluster.kubectl(&[&debug[..], &["--", "ps", "-o", "pid,user,args"]].concat());
+    let own = cluster.kubectl(&["get", "pods", "--output=name"]);
+    let own = own.lines().find(|name| name.contains("debugger")).expect("the Pod that has looked");
+    let pauses = seen.lines().filter(|line| line.split_whitespace().skip(1).eq(["65535", "/pause"])).count();
+    // That Pod's own is among them.
+    assert_eq!(pauses, DEPLOYED + 2, "{seen}");
+    cluster.kubectl(&["delete", own]);
+    cluster.has_sandboxes(DEPLOYED + 1);
+    // The kubelet removes what has ended once a minute.
+    let containers = || cluster.node.sandbox.run(&["ctr", "--namespace", "k8s.io", "containers", "ls"]);
+    eventually("as many containers", || containers().matches(PAUSE).count() == DEPLOYED + 1);
+}
+
+fn a_killed_pause_costs_the_pod_its_address(cluster: &Cluster) {
+    let address =
+        || cluster.kubectl(&["get", "pods", "--selector=app=everywhere", "--output=jsonpath={.items[0].status.podIP}"]);
+    let before = address();
+    let sandbox = cluster.sandboxes().into_iter().find(|pod| pod.address() == before).expect("the Pod's sandbox");
+    cluster.node.sandbox.run(&["kill", "-KILL", &sandbox.pid().to_string()]);
+    eventually("another address", || ![&*before, ""].contains(&&*address()));
+    cluster.is_rolled_out(DEPLOYED + 1);
+    cluster.sandboxes().iter().for_each(Pod::runs_the_shipped_file);
+}
+
+fn a_pod_has_the_namespaces_and_the_user_it_asks_for(cluster: &Cluster) {
+    for (name, more, first) in [
+        ("shared", json!({ "shareProcessNamespace": true }), "/pause"),
+        ("host-pid", json!({ "hostPID": true }), "sh"),
+        ("host-network", json!({ "hostNetwork": true }), "sleep"),
+        ("user", json!({ "securityContext": { "runAsUser": 1000, "runAsGroup": 2000 } }), "sleep"),
+    ] {
+        let mut one = pod(name, more);
+        (one["apiVersion"], one["kind"], one["metadata"]["name"]) = (json!("v1"), json!("Pod"), json!(name));
+        cluster.apply(&one);
+        cluster.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=300s"]);
+        let sh = |script: &str| cluster.kubectl(&["exec", name, "--", "sh", "-euc", script]);
+        let line = sh("cat /proc/1/cmdline");
+        assert_eq!(line.split('\0').next(), Some(first), "the first process that {name} sees");
+        if name == "shared" {
+            sh("for orphan in $(seq 50); do (sleep 0.1 &); done; while pidof sleep | grep -q ' '; do sleep 0.1; done");
+            assert_eq!(zombies(&sh(STATES)), 0, "zombies in the Pod");
+        }
+        let newest = cluster.node.pods().remove(0);
+        newest.runs_the_shipped_file();
+        assert_eq!(newest.namespace("net") == cluster.node.namespace("net"), name == "host-network", "{name}");
+        assert_eq!(newest.namespace("pid") == cluster.node.namespace("pid"), name == "host-pid", "{name}");
+        assert_eq!(newest.sleeps().euid, if name == "user" { 1000 } else { 65535 }, "{name}");
+        cluster.kubectl(&["delete", "pod", name]);
+    }
+}
+
+/// The metadata and the specification of a Pod of one container.
+fn pod(app: &str, more: Value) -> Value {
+    let container = json!({
+        "name": "container", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["sleep", "1000"]
+    });
+    // The container does not heed SIGTERM.
+    let mut specification = json!({ "containers": [container], "terminationGracePeriodSeconds": 1 });
+    specification.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    json!({ "metadata": { "labels": { "app": app } }, "spec": specification })
+}
+
+struct Cluster {
+    node: Node,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let cluster = Self { node: Node::new(Kind { containerd: Containerd::V1, runtime: "runc", more: "" }) };
+        cluster.node.start_control_plane();
+        cluster.node.start_kubelet(OF_THE_CLUSTER);
+        cluster.kubectl(&["wait", "--for=condition=Ready", "node/node", "--timeout=300s"]);
+        cluster
+    }
+
+    #[track_caller]
+    fn kubectl(&self, arguments: &[&str]) -> String {
+        // Of its own version, not of the node's.
+        let mut command = self.node.sandbox.command("/run/kubernetes/kubectl");
+        command.args(["--kubeconfig=/run/kubeconfig"]).args(arguments);
+        pause_tests::Ended::of(&mut command).succeeded().stdout.trim_end().to_owned()
+    }
+
+    fn apply(&self, object: &Value) {
+        std::fs::write(self.node.sandbox.path("/run/object.json"), object.to_string()).expect("writable");
+        self.kubectl(&["apply", "--filename=/run/object.json"]);
+    }
+
+    #[track_caller]
+    fn is_rolled_out(&self, sandboxes: usize) {
+        for what in ["deployment/many", "daemonset/everywhere"] {
+            self.kubectl(&["rollout", "status", what, "--timeout=300s"]);
+        }
+        self.has_sandboxes(sandboxes);
+    }
+
+    fn sandboxes(&self) -> Vec<Pod<'_>> {
+        self.node.pods().into_iter().filter(Pod::is_ready).collect()
+    }
+
+    #[track_caller]
+    fn has_sandboxes(&self, count: usize) {
+        eventually(&format!("{count} sandboxes"), || self.sandboxes().len() == count);
+    }
+}
+
+#[track_caller]
+fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    pause_tests::within(PATIENCE, what, condition);
+}

@@ -1,0 +1,181 @@
+//! Kubernetes' programs of Debian's source package: built once, kept in target, and run on a node.
+
+use super::Node;
+use pause_tests::debian::{self, Archive, kept};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Instant;
+
+/// Debian packages the source, but of its programs only kubectl.
+const DOWNLOAD: &str = r#"
+    rm -rf kubernetes-*/
+    apt-get "$@" source kubernetes
+    mkdir -p src/k8s.io
+    mv kubernetes-*/ src/k8s.io/kubernetes
+"#;
+
+/// Without the clients of clouds and of Docker, which saves a third of the time. The API server needs a description of
+/// the API that is generated from its source.
+const BUILD: &str = r#"
+    export GO111MODULE=off CGO_ENABLED=0 GOPATH=$PWD GOCACHE=$PWD/compiled GOTMPDIR=$PWD
+    unset GOFLAGS
+    cd src/k8s.io/kubernetes
+    if [ $1 = kube-apiserver ]; then
+        packages=$(grep -rl --include=*.go '+k8s:openapi-gen=' pkg staging/src/k8s.io |
+            grep -v -e _test.go -e code-generator -e sample-apiserver | xargs -n 1 dirname | sort -u |
+            sed -e 's|^staging/src/|k8s.io/kubernetes/vendor/|' -e '/^k8s.io/!s|^|k8s.io/kubernetes/|' | paste -sd ,)
+        go run k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen --input-dirs $packages \
+            --output-package k8s.io/kubernetes/pkg/generated/openapi --output-file-base zz_generated.openapi \
+            --go-header-file vendor/k8s.io/code-generator/hack/boilerplate.go.txt --report-filename /dev/null
+    fi
+    for program; do
+        go build -tags=providerless,dockerless -ldflags='-s -w' -o $GOPATH/bin/ ./cmd/$program
+    done
+"#;
+
+static KUBELET: LazyLock<PathBuf> =
+    LazyLock::new(|| kept("kubelet", |directory| build(directory, &["kubelet"]).join("kubelet")));
+
+/// A directory of all a control plane consists of.
+static CONTROL_PLANE: LazyLock<PathBuf> = LazyLock::new(|| {
+    kept("kubernetes", |directory| {
+        let programs = build(directory, &["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
+        let packaged =
+            debian::unpack(directory, "bookworm", debian::this_architecture(), "etcd-server kubernetes-client");
+        for program in ["etcd", "kubectl"] {
+            fs::copy(packaged.join("usr/bin").join(program), programs.join(program)).expect("readable");
+        }
+        programs
+    })
+});
+
+fn build(directory: &Path, programs: &[&str]) -> PathBuf {
+    Archive { kind: "deb-src", suite: "bookworm", architecture: debian::this_architecture() }.run(directory, DOWNLOAD);
+    let start = Instant::now();
+    let mut command = Command::new("sh");
+    command.args(["-euc", BUILD, "sh"]).args(programs).current_dir(directory).stdin(Stdio::null());
+    let status = command.status().expect("sh runs");
+    assert!(status.success(), "{command:?}: {status}; it needs Debian's package golang-go");
+    // Not with eprintln, of which the test's runner shows nothing when the test succeeds.
+    writeln!(std::io::stderr(), "{programs:?} built in {} s", start.elapsed().as_secs()).expect("writable");
+    directory.join("bin")
+}
+
+/// Hides the machine's own: the settings of the kernel that the kubelet changes, and the log directory, which cannot be
+/// configured. The cgroup is one it expects to be there.
+const SET_UP: &str = r#"
+    for file in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys \
+        kernel/keys/root_maxbytes
+    do
+        mkdir -p /run/sys/${file%/*}
+        cp /proc/sys/$file /run/sys/$file
+        mount --bind /run/sys/$file /proc/sys/$file
+    done
+    mount -t tmpfs tmpfs /var/log
+    mkdir /run/manifests
+    if [ -e /sys/fs/cgroup/cgroup.procs ]; then
+        mkdir /sys/fs/cgroup$1
+    else
+        for hierarchy in /sys/fs/cgroup/*; do
+            mkdir -p $hierarchy$1
+        done
+    fi
+    ln -s "$2" /run/kubelet
+"#;
+
+/// A score below its own and chains in the firewall are nothing it may or has to make here.
+const CONFIGURATION: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+staticPodPath: /run/manifests
+fileCheckFrequency: 1s
+cgroupDriver: cgroupfs
+cgroupRoot: %CGROUP
+authentication: { anonymous: { enabled: true }, webhook: { enabled: false } }
+authorization: { mode: AlwaysAllow }
+failSwapOn: false
+oomScoreAdj: 0
+makeIPTablesUtilChains: false
+resolvConf: ''
+volumePluginDir: /run/volume-plugins
+# However full the machine's disk is.
+evictionHard: {}
+imageGCHighThresholdPercent: 100
+";
+
+const DAEMON: &str = "/run/kubelet --config=/run/kubelet.yaml --hostname-override=node --container-runtime=remote \
+    --container-runtime-endpoint=unix:///run/containerd/containerd.sock";
+
+/// How its programs and kubectl reach the API server, which lets whoever has the token do anything.
+const ACCESS: &str = "apiVersion: v1
+kind: Config
+clusters: [{ name: cluster, cluster: { server: 'https://10.99.0.1:6443', insecure-skip-tls-verify: true } }]
+contexts: [{ name: cluster, context: { cluster: cluster, user: all } }]
+current-context: cluster
+users: [{ name: all, user: { token: token } }]
+";
+
+/// The API server refuses to be found at a loopback address.
+const SET_UP_CONTROL_PLANE: &str = "
+    ln -s $1 /run/kubernetes
+    ip link add cluster type bridge
+    ip address add 10.99.0.1/24 dev cluster
+    ip link set cluster up
+    openssl genrsa -out /run/account.key 2048
+    echo token,all,all > /run/tokens
+";
+
+/// Each with what tells that it is ready.
+const CONTROL_PLANE_DAEMONS: [[&str; 2]; 4] = [
+    ["/run/kubernetes/etcd --data-dir=/run/etcd", "busybox wget -q -O - http://127.0.0.1:2379/health"],
+    [
+        "/run/kubernetes/kube-apiserver --etcd-servers=http://127.0.0.1:2379 --cert-dir=/run/apiserver \
+         --advertise-address=10.99.0.1 --authorization-mode=AlwaysAllow --token-auth-file=/run/tokens --allow-privileged \
+         --disable-admission-plugins=ServiceAccount --service-cluster-ip-range=10.96.0.0/24 \
+         --service-account-issuer=https://cluster --service-account-key-file=/run/account.key \
+         --service-account-signing-key-file=/run/account.key --kubelet-preferred-address-types=InternalIP",
+        "/run/kubernetes/kubectl --kubeconfig=/run/kubeconfig get --raw /readyz",
+    ],
+    [
+        "/run/kubernetes/kube-controller-manager --kubeconfig=/run/kubeconfig --leader-elect=false",
+        "busybox wget -q -O - http://127.0.0.1:10252/healthz",
+    ],
+    [
+        "/run/kubernetes/kube-scheduler --kubeconfig=/run/kubeconfig --leader-elect=false",
+        "busybox wget -q -O - http://127.0.0.1:10251/healthz",
+    ],
+];
+
+/// What makes a kubelet part of the cluster.
+pub const OF_THE_CLUSTER: &str = "--kubeconfig=/run/kubeconfig --node-ip=10.99.0.1";
+
+impl Node {
+    pub fn start_control_plane(&self) {
+        let programs = CONTROL_PLANE.to_str().expect("UTF-8");
+        self.sandbox.run(&["sh", "-euc", SET_UP_CONTROL_PLANE, "sh", programs]);
+        fs::write(self.sandbox.path("/run/kubeconfig"), ACCESS).expect("writable");
+        for [daemon, ready] in CONTROL_PLANE_DAEMONS {
+            self.sandbox.start(daemon, ready);
+        }
+    }
+
+    /// Starts a kubelet that knows only of the manifests it finds in a directory, and of what its options say.
+    pub fn start_kubelet(&self, options: &str) {
+        let program = KUBELET.to_str().expect("UTF-8");
+        self.sandbox.run(&["sh", "-euc", SET_UP, "sh", &self.sandbox.cgroup, program]);
+        let configuration = CONFIGURATION.replace("%CGROUP", &self.sandbox.cgroup);
+        fs::write(self.sandbox.path("/run/kubelet.yaml"), configuration).expect("writable");
+        self.sandbox.start(&format!("{DAEMON} {options}"), "busybox wget -q -O - http://127.0.0.1:10248/healthz");
+    }
+
+    /// Gives the kubelet a static Pod, or takes it away again.
+    pub fn set_manifest(&self, manifest: Option<&str>) {
+        let path = self.sandbox.path("/run/manifests/pod.yaml");
+        match manifest {
+            Some(manifest) => fs::write(path, manifest).expect("writable"),
+            None => fs::remove_file(path).expect("there"),
+        }
+    }
+}

@@ -4,9 +4,14 @@
 use crate::node::kubernetes::OF_THE_CLUSTER;
 use crate::node::pod::Pod;
 use crate::node::{BUSYBOX, Containerd, Kind, Node, PAUSE};
+use pause_tests::ROOT;
 use pause_tests::sandbox::{STATES, zombies};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use xtask::oci::Image;
 
 /// How long the cluster may take for one thing.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -38,6 +43,8 @@ fn pods_of_a_cluster_come_stay_and_go() {
     cluster.kubectl(&["uncordon", "node"]);
     cluster.is_rolled_out(DEPLOYED + 1);
 
+    a_hundred_at_once_beside_the_reference(&cluster);
+
     cluster.kubectl(&["delete", "deployment/many", "daemonset/everywhere"]);
     cluster.has_sandboxes(0);
     assert_eq!(cluster.node.sandbox.run(&["sh", "-c", "pgrep -x pause || true"]), "");
@@ -62,11 +69,11 @@ fn a_killed_pause_costs_the_pod_its_address(cluster: &Cluster) {
     let address =
         || cluster.kubectl(&["get", "pods", "--selector=app=everywhere", "--output=jsonpath={.items[0].status.podIP}"]);
     let before = address();
-    let sandbox = cluster.sandboxes().into_iter().find(|pod| pod.address() == before).expect("the Pod's sandbox");
+    let sandbox = cluster.node.ready_pods().into_iter().find(|pod| pod.address() == before).expect("the Pod's sandbox");
     cluster.node.sandbox.run(&["kill", "-KILL", &sandbox.pid().to_string()]);
     eventually("another address", || ![&*before, ""].contains(&&*address()));
     cluster.is_rolled_out(DEPLOYED + 1);
-    cluster.sandboxes().iter().for_each(Pod::runs_the_shipped_file);
+    cluster.node.ready_pods().iter().for_each(Pod::runs_the_shipped_file);
 }
 
 fn a_pod_has_the_namespaces_and_the_user_it_asks_for(cluster: &Cluster) {
@@ -94,6 +101,56 @@ fn a_pod_has_the_namespaces_and_the_user_it_asks_for(cluster: &Cluster) {
         assert_eq!(newest.sleeps().euid, if name == "user" { 1000 } else { 65535 }, "{name}");
         cluster.kubectl(&["delete", "pod", name]);
     }
+}
+
+/// Alternating. Whoever reads it divides: docs/benchmarks.md has the figures of one run.
+fn a_hundred_at_once_beside_the_reference(cluster: &Cluster) {
+    const HUNDRED: usize = 100;
+    let images = [("this program", pause_tests::shipped().to_path_buf()), ("C, glibc", reference())];
+    for round in 1..=2 {
+        for (name, program) in &images {
+            cluster.scale(0);
+            cluster.node.import(&archive(&fs::read(program).expect("readable")));
+            let start = Instant::now();
+            cluster.scale(HUNDRED);
+            let seconds = start.elapsed().as_secs_f64();
+            let charged = cluster.node.sandbox.run(&["sh", "-euc", CHARGED]);
+            println!(
+                "round {round}, {name}: {HUNDRED} Pods available after {seconds:.1} s, {charged} KiB charged for each sandbox"
+            );
+        }
+    }
+    cluster.scale(0);
+    cluster.node.import(&archive(&fs::read(&images[0].1).expect("readable")));
+}
+
+/// The average of the cgroups of all that are called pause, but for the node's first Pod.
+const CHARGED: &str = "
+    for process in $(pgrep -x pause); do
+        path=$(sed -n 's/^[0-9]*:\\(memory\\|\\)://p' /proc/$process/cgroup | head -n 1)
+        cat /sys/fs/cgroup/memory$path/memory.usage_in_bytes /sys/fs/cgroup$path/memory.current 2> /dev/null || :
+    done | awk '{ sum += $1 } END { printf \"%.0f\", sum / NR / 1024 }'
+";
+
+/// What `pause.c` does, with a handler for each signal.
+fn reference() -> PathBuf {
+    pause_tests::debian::kept("reference", |directory| {
+        let program = directory.join("pause");
+        let mut compile = Command::new("gcc");
+        compile.args(["-Os", "-static", "-s", "-o"]).arg(&program).arg(format!("{ROOT}/bench/handlers.c"));
+        pause_tests::Ended::of(&mut compile).succeeded();
+        program
+    })
+}
+
+/// An image of a program, under the name that the node asks for.
+fn archive(program: &[u8]) -> PathBuf {
+    let times = xtask::image::times().expect("a date");
+    let image = Image::new(&[(pause_tests::platform(), program)], &times, &Default::default(), || ());
+    let path = pause_tests::target().join("tmp/cluster.tar");
+    fs::create_dir_all(path.parent().expect("a directory")).expect("writable");
+    fs::write(&path, image.expect("an image").archive(&[PAUSE.to_owned()]).expect("an archive")).expect("writable");
+    path
 }
 
 /// The metadata and the specification of a Pod of one container.
@@ -129,7 +186,7 @@ impl Cluster {
     }
 
     fn apply(&self, object: &Value) {
-        std::fs::write(self.node.sandbox.path("/run/object.json"), object.to_string()).expect("writable");
+        fs::write(self.node.sandbox.path("/run/object.json"), object.to_string()).expect("writable");
         self.kubectl(&["apply", "--filename=/run/object.json"]);
     }
 
@@ -141,13 +198,15 @@ impl Cluster {
         self.has_sandboxes(sandboxes);
     }
 
-    fn sandboxes(&self) -> Vec<Pod<'_>> {
-        self.node.pods().into_iter().filter(Pod::is_ready).collect()
+    #[track_caller]
+    fn scale(&self, replicas: usize) {
+        self.kubectl(&["scale", "deployment/many", &format!("--replicas={replicas}")]);
+        self.is_rolled_out(replicas + 1);
     }
 
     #[track_caller]
     fn has_sandboxes(&self, count: usize) {
-        eventually(&format!("{count} sandboxes"), || self.sandboxes().len() == count);
+        eventually(&format!("{count} sandboxes"), || self.node.ready_pods().len() == count);
     }
 }
 

@@ -111,6 +111,8 @@ fn the_bare_file_is_an_init_in_any_image() {
     assert_eq!(zombies(&node.sh("client", STATES)), 0, "zombies");
     node.podman(&["stop", "--time=1", "infra"]);
     assert_eq!(node.inspect("infra", ".State.ExitCode"), "0");
+    let said = node.sandbox.run(&["sh", "-c", "podman logs infra 2>&1"]);
+    assert_eq!(said, pause_tests::TERMINATED.trim_end(), "what it said");
 }
 
 /// Podman creates a container, and crun waits, already under the profile, until it is started.

@@ -4,7 +4,9 @@
 use crate::node::pod::Pod;
 use crate::node::{Containerd, Kind, Node, PAUSE, Traces};
 use k8s_cri::v1::security_profile::ProfileType;
-use k8s_cri::v1::{Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile};
+use k8s_cri::v1::{
+    IdMapping, Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile, UserNamespace,
+};
 use pause_tests::clients;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::{SERVE, holds_a_pod};
@@ -261,6 +263,24 @@ fn a_pod_may_use_the_namespaces_of_the_node(node: &Node) {
     let process = pod.proc();
     pod.stop();
     assert!(!process.exists(), "the process is still there");
+}
+
+/// As with `hostUsers: false`.
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn a_pod_may_have_users_of_its_own() {
+    for kind in [containerd_2_with_runc(), containerd_2_with_crun()] {
+        let node = Node::new(kind);
+        let pod = node.run(|context| {
+            let map = vec![IdMapping { host_id: 100_000, container_id: 0, length: 65_536 }];
+            let users = UserNamespace { mode: NamespaceMode::Pod.into(), uids: map.clone(), gids: map };
+            namespaces(context).userns_options = Some(users);
+        });
+        pod.runs_the_shipped_file();
+        assert_ne!(pod.namespace("user"), node.namespace("user"));
+        assert_eq!(pod.sleeps().euid, 165_535, "the image's user, as the node sees it");
+        assert_eq!(pod.start("container", &["sleep", "1000"]).sh("id -u"), "0\n");
+    }
 }
 
 fn namespaces(context: &mut LinuxSandboxSecurityContext) -> &mut NamespaceOption {

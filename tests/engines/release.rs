@@ -23,9 +23,10 @@ fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
     rehearsal.release(REPOSITORY).expect("released");
     assert_eq!(rehearsal.tags(), ["0.1.0"]);
     rehearsal.verify("ours").expect("what was released is verified");
-    // cosign 2 verifies the older form, and both attestations.
+    // cosign 2 verifies the older form, and every attestation.
     let older = Suite::Trixie.files().join("usr/bin/cosign").display().to_string();
-    for command in ["verify", "verify-attestation --type cyclonedx", "verify-attestation --type slsaprovenance1"] {
+    let attested = ["cyclonedx", "openvex", "slsaprovenance1"].map(|kind| format!("verify-attestation --type {kind}"));
+    for command in ["verify"].into_iter().chain(attested.iter().map(String::as_str)) {
         let words = format!(
             "{older} {command} --key {} --insecure-ignore-tlog --allow-http-registry {REPOSITORY}:0.1.0",
             rehearsal.path("ours.pub")

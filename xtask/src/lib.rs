@@ -20,3 +20,4 @@ pub mod start;
 pub mod toolchain;
 pub mod trace;
 pub mod verify;
+mod vex;

@@ -10,6 +10,7 @@ use crate::platform::PLATFORMS;
 use crate::release::{self, Release};
 use crate::sbom;
 use crate::verify;
+use crate::vex;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::Digest;
 use serde_json::{Value, json};
@@ -72,7 +73,7 @@ pub struct Verifier {
 }
 
 /// What is attested of the image, by the name cosign has for it.
-const ATTESTED: [&str; 2] = ["cyclonedx", "slsaprovenance1"];
+const ATTESTED: [&str; 3] = ["cyclonedx", "openvex", "slsaprovenance1"];
 
 /// The form that Podman and cosign 2 read, a tag `sha256-….sig`, and the bundle of cosign 3.
 const FORMS: [&str; 2] = ["--new-bundle-format=false", "--new-bundle-format=true"];
@@ -84,6 +85,7 @@ const ISSUER: &str = "https://token.actions.githubusercontent.com";
 const SBOM: &str = "pause.cdx.json";
 /// <https://www.iana.org/assignments/media-types/application/vnd.cyclonedx+json>
 const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
+const VEX: &str = "pause.openvex.json";
 const PROVENANCE: &str = "pause.intoto.json";
 const SUMS: &str = "SHA256SUMS";
 const SUMS_SIGNED: &str = "SHA256SUMS.sigstore.json";
@@ -140,6 +142,10 @@ impl Publish {
         let mut files = BTreeMap::from([
             ("pause.tar".to_owned(), image.archive(&archive_names())?),
             (SBOM.into(), sbom::document(programs, image.index.digest(), &recorded.times())?),
+            (
+                VEX.into(),
+                vex::document(image.index.digest(), &recorded.version, &self.origin.source, &recorded.times())?,
+            ),
             (PROVENANCE.into(), provenance),
             (release::FILE.into(), recorded.to_string().into_bytes()),
         ]);
@@ -164,7 +170,7 @@ impl Publish {
         let statement: Value = serde_json::from_slice(&fs::read(directory.join(PROVENANCE))?)?;
         let predicate = tempfile::NamedTempFile::new()?;
         fs::write(predicate.path(), statement["predicate"].to_string())?;
-        let documents = [path(SBOM), predicate.path().display().to_string()];
+        let documents = [path(SBOM), path(VEX), predicate.path().display().to_string()];
         for form in FORMS {
             let there: Vec<&str> = [form, image].into_iter().chain(plain(image)).collect();
             sign(&[&["sign", "--recursive"], &*there].concat())?;

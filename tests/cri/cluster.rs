@@ -22,15 +22,13 @@ const DEPLOYED: usize = 10;
 #[ignore = "long: .ci/run long"]
 fn pods_of_a_cluster_come_stay_and_go() {
     let cluster = Cluster::new();
-    cluster.apply(&json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "many" },
-        "spec": { "replicas": DEPLOYED, "selector": { "matchLabels": { "app": "many" } }, "template": pod("many", json!({})) }
-    }));
-    cluster.apply(&json!({
-        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "everywhere" },
-        "spec": { "selector": { "matchLabels": { "app": "everywhere" } }, "template": pod("everywhere", json!({})) }
-    }));
-    cluster.is_rolled_out(DEPLOYED + 1);
+    for (kind, name) in [("Deployment", "many"), ("DaemonSet", "everywhere")] {
+        let (labels, template) = (json!({ "matchLabels": { "app": name } }), pod(name, json!({})));
+        let specification = json!({ "selector": labels, "template": template });
+        let metadata = json!({ "name": name });
+        cluster.apply(&json!({ "apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": specification }));
+    }
+    cluster.scale(DEPLOYED);
 
     an_administrator_sees_one_pause_for_each_pod(&cluster);
     a_killed_pause_costs_the_pod_its_address(&cluster);
@@ -115,9 +113,7 @@ fn a_hundred_at_once_beside_the_reference(cluster: &Cluster) {
             cluster.scale(HUNDRED);
             let seconds = start.elapsed().as_secs_f64();
             let charged = cluster.node.sandbox.run(&["sh", "-euc", CHARGED]);
-            println!(
-                "round {round}, {name}: {HUNDRED} Pods available after {seconds:.1} s, {charged} KiB charged for each sandbox"
-            );
+            println!("round {round}, {name}: available after {seconds:.1} s, {charged} KiB charged for each sandbox");
         }
     }
     cluster.scale(0);

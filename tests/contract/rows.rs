@@ -498,12 +498,9 @@ fn orphans_that_die_while_it_is_traced(pause: &Program) {
 }
 
 fn orphans_that_die_while_it_is_frozen(pause: &Program) {
-    let freezer = Cgroup::new("freezer");
-    let freeze = |pause: &Pause| {
-        freezer.take(pause.pid);
-        freezer.freeze();
-    };
-    reaped_while(pause, freeze, |_| freezer.thaw());
+    let freezer = Cgroup::new("freezer").expect("a cgroup");
+    let freeze = |pause: &Pause| freezer.take(pause.pid).and_then(|()| freezer.freeze()).expect("frozen");
+    reaped_while(pause, freeze, |_| freezer.thaw().expect("thawed"));
 }
 
 fn of_the_children_it_starts_with_the_dead_are_swept_and_the_living_not_waited_for(pause: &Program) {

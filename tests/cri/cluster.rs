@@ -5,7 +5,7 @@ use crate::node::kubernetes::OF_THE_CLUSTER;
 use crate::node::pod::Pod;
 use crate::node::{BUSYBOX, Containerd, Kind, Node, PAUSE};
 use pause_tests::ROOT;
-use pause_tests::sandbox::{STATES, zombies};
+use pause_tests::sandbox::{STATES, make_orphans, zombies};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -89,7 +89,7 @@ fn a_pod_has_the_namespaces_and_the_user_it_asks_for(cluster: &Cluster) {
         let line = sh("cat /proc/1/cmdline");
         assert_eq!(line.split('\0').next(), Some(first), "the first process that {name} sees");
         if name == "shared" {
-            sh("for orphan in $(seq 50); do (sleep 0.1 &); done; while pidof sleep | grep -q ' '; do sleep 0.1; done");
+            sh(&make_orphans(50));
             assert_eq!(zombies(&sh(STATES)), 0, "zombies in the Pod");
         }
         let newest = cluster.node.pods().remove(0);
@@ -120,7 +120,7 @@ fn a_hundred_at_once_beside_the_reference(cluster: &Cluster) {
     cluster.node.import(&archive(&fs::read(&images[0].1).expect("readable")));
 }
 
-/// The average of the cgroups of all that are called pause, but for the node's first Pod.
+/// The average of the cgroups of all that are called pause, the DaemonSet's among them.
 const CHARGED: &str = "
     for process in $(pgrep -x pause); do
         path=$(sed -n 's/^[0-9]*:\\(memory\\|\\)://p' /proc/$process/cgroup | head -n 1)

@@ -13,38 +13,27 @@ const ONE: Traces = Traces { pods: 1, processes: 1, addresses: 1, interfaces: 1 
 
 #[test]
 #[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn a_static_pod_comes_up() {
-    let node = node();
-    let pod = start_pod(&node);
+fn a_static_pod_comes_stays_and_goes() {
+    let node = Node::new(Kind { containerd: Containerd::V1, runtime: "runc", more: "" });
+    node.start_kubelet("");
+    node.set_manifest(Some(&manifest()));
+    eventually("a sandbox", || !node.pods().is_empty());
+    let pod = node.pods().remove(0);
+    let (server, client) = (running(&pod, "server"), running(&pod, "client"));
     pod.runs_the_shipped_file();
     holds_a_pod(&["pid", "net", "ipc", "uts"], |name, script| running(&pod, name).sh(script));
-    assert_eq!(running(&pod, "client").wget(&pod.address()), "hello");
+    let address = pod.address();
+    assert_eq!(client.wget(&address), "hello");
     assert_eq!(node.traces(), ONE);
     // It has changed what it was shown in the place of the machine's setting.
     assert_eq!(node.sandbox.run(&["cat", "/run/sys/kernel/panic"]), "10");
-}
 
-#[test]
-#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn it_keeps_its_address_when_a_container_restarts() {
-    let node = node();
-    let pod = start_pod(&node);
-    let (server, client) = (running(&pod, "server"), running(&pod, "client"));
-    assert_eq!(client.wget("localhost"), "hello");
-    let address = pod.address();
     client.sh("kill -KILL $(pidof httpd)");
     eventually("another server", || pod.container("server").is_some_and(|another| another.id != server.id));
     assert_eq!(client.wget(&address), "hello");
     assert_eq!(pod.address(), address);
-    pod.runs_the_shipped_file();
     assert_eq!(node.traces(), ONE);
-}
 
-#[test]
-#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn it_gets_a_new_sandbox_when_pause_is_killed() {
-    let node = node();
-    let pod = start_pod(&node);
     node.sandbox.run(&["kill", "-KILL", &pod.pid().to_string()]);
     eventually("another sandbox", || node.pods().first().is_some_and(|newest| newest.id != pod.id));
     let another = node.pods().remove(0);
@@ -53,38 +42,16 @@ fn it_gets_a_new_sandbox_when_pause_is_killed() {
     running(&another, "server");
     assert_eq!(running(&another, "client").wget("localhost"), "hello");
     assert_eq!(node.traces(), Traces { pods: 2, ..ONE });
-}
 
-#[test]
-#[ignore = "needs root, containerd and Go: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn it_goes_away_without_a_trace() {
-    let node = node();
-    let pod = start_pod(&node);
-    let process = pod.proc();
+    let process = another.proc();
     node.set_manifest(None);
     eventually("pause to end", || !process.exists());
-    eventually("the sandbox to be removed", || node.pods().is_empty());
+    eventually("the sandboxes to be removed", || node.pods().is_empty());
     assert_eq!(node.traces(), Traces::default());
     let cgroups = format!("*{}/kubepods/*/pod*", node.sandbox.cgroup);
     eventually("its cgroups to be removed", || {
         node.sandbox.run(&["find", "/sys/fs/cgroup", "-path", &cgroups]).is_empty()
     });
-}
-
-fn node() -> Node {
-    let node = Node::new(Kind { containerd: Containerd::V1, runtime: "runc", more: "" });
-    node.start_kubelet("");
-    node
-}
-
-/// Has the kubelet start the Pod, and waits until its containers run.
-fn start_pod(node: &Node) -> Pod<'_> {
-    node.set_manifest(Some(&manifest()));
-    eventually("a sandbox", || !node.pods().is_empty());
-    let pod = node.pods().remove(0);
-    running(&pod, "server");
-    running(&pod, "client");
-    pod
 }
 
 fn manifest() -> String {

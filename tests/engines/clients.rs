@@ -2,18 +2,16 @@
 //! target/clients: `cargo xtask clients` writes docs/clients.md from that.
 
 use flate2::read::GzDecoder;
-use pause_tests::ROOT;
 use pause_tests::clients;
 use pause_tests::debian::Suite::{self, Bookworm, Sid, Trixie};
 use pause_tests::sandbox::{self, REGISTRY, Sandbox};
-use serde_json::Value;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use xtask::distribution;
+use xtask::platform::PLATFORMS;
+use xtask::release::Content;
 
 /// Clients that unpack the image or its layer, each a test: in these suites, after this was started, the second command
 /// leaves the program in the file named last. The first prints the client's version.
@@ -121,7 +119,7 @@ fn docker_shows_dates_and_sizes_where_they_belong() {
         for builder in 0..=1 {
             docker.sh(&format!("DOCKER_BUILDKIT={builder} docker build --tag derived ."));
             let sizes = docker.sh("docker history --human=false --format '{{.Size}}' derived");
-            let program = IMAGE.programs[0].len();
+            let program = IMAGE.programs[0].size;
             assert_eq!(sizes, format!("{MARKER}\n0\n{program}"), "{suite:?}'s Docker with BuildKit {builder}");
         }
         docker.held("the image's date, and each layer's size on its row");
@@ -270,6 +268,7 @@ impl Client {
     fn finds_the_program(self, file: &str) {
         let path = self.sandbox.path("/run/image").join(file.trim_start_matches("/run/image/"));
         let found = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let found = Content::new(&found).expect("a digest");
         assert!(IMAGE.programs.contains(&found), "{} has another file", self.name);
         assert_eq!(fs::metadata(&path).expect("a file").mode() & 0o7777, 0o755, "the mode of {}'s", self.name);
         self.held("the program's bytes and mode");
@@ -287,78 +286,36 @@ struct Image {
     /// The hash of the layer in pause.tar.
     layer: String,
     /// This platform's program in it, and in the others: they may come from another compiler.
-    programs: [Vec<u8>; 2],
+    programs: [Content; 2],
 }
 
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let built = pause_tests::target().join("tmp/clients");
     let directory = built.join("image");
     fs::remove_dir_all(&directory).ok();
-    fs::create_dir_all(&directory).expect("writable");
-    let own = pause_tests::platform().to_string();
-    let foreign = ["linux/arm64", "linux/riscv64", "linux/amd64"].into_iter().filter(|platform| *platform != own);
-    let foreign: Vec<&str> = foreign.take(2).collect();
-    let images = [
-        ("pause", &[&*own][..], &[NAME][..]),
-        ("foreign", &foreign, &NAMES),
-        ("foreign-first", &[foreign[0], &own], &NAMES[..1]),
-        ("all", &["all"], &NAMES),
-    ];
-    for (name, platforms, names) in images {
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["xtask", "image", "--output"]).arg(&built);
-        command.args(platforms.iter().flat_map(|platform| ["--platform", platform]));
-        command.args(names.iter().flat_map(|name| ["--tag", name]));
-        command.current_dir(ROOT).stdout(Stdio::null());
-        // However long it takes; what is wrong with it, it says on standard error.
-        let status = command.status().expect("cargo runs");
-        assert!(status.success(), "{command:?} failed: {status}");
-        fs::copy(built.join("pause.tar"), directory.join(name).with_extension("tar")).expect("writable");
-    }
+    fs::create_dir_all(directory.join("x")).expect("writable");
+    let own = pause_tests::platform();
+    let foreign = ["linux/arm64", "linux/riscv64", "linux/amd64"].map(pause_tests::named);
+    let foreign: Vec<_> = foreign.into_iter().filter(|platform| !std::ptr::eq(*platform, own)).take(2).collect();
+    let make = |name: &str, platforms: &[_], names: &[&str]| {
+        let (path, image) = pause_tests::archive(&built, platforms, names);
+        fs::copy(path, directory.join(name).with_extension("tar")).expect("writable");
+        image
+    };
+    let image = make("pause", &[own], &[NAME]);
+    make("foreign", &foreign, &NAMES);
+    make("foreign-first", &[foreign[0], own], &NAMES[..1]);
+    let all = make("all", &PLATFORMS.iter().collect::<Vec<_>>(), &NAMES);
     for (name, archive) in [("layout", "pause.tar"), ("all", "all.tar")] {
         let archive = fs::File::open(directory.join(archive)).expect("readable");
         tar::Archive::new(archive).unpack(directory.join(name)).expect("an archive");
     }
-    let [(layer, tar), (_, others)] = ["layout", "all"].map(|layout| own_layer(&directory.join(layout)));
-    fs::write(directory.join("layer.tar"), &tar).expect("writable");
+    let layer = image.platforms[0].layer.digest();
+    let gzip = fs::File::open(directory.join("layout").join(xtask::oci::path(layer))).expect("readable");
+    let mut tar = fs::File::create(directory.join("layer.tar")).expect("writable");
+    std::io::copy(&mut GzDecoder::new(gzip), &mut tar).expect("a layer");
     fs::write(directory.join("marker"), vec![0; MARKER]).expect("writable");
-    fs::create_dir(directory.join("x")).expect("writable");
-    Image { directory, layer, programs: [only_file(&tar), only_file(&others)] }
+    let its = all.platforms.iter().find(|part| std::ptr::eq(part.platform, own)).expect("this platform");
+    let programs = [image.platforms[0].program.clone(), its.program.clone()];
+    Image { directory, layer: layer.digest().to_owned(), programs }
 });
-
-/// The layer for this platform: its hash, and what is compressed in it.
-fn own_layer(layout: &Path) -> (String, Vec<u8>) {
-    let index = document(&blob(layout, &document(&layout.join("index.json"))["manifests"][0]));
-    let own = |entry: &&Value| {
-        pause_tests::platform().to_string()
-            == format!("linux/{}", entry["platform"]["architecture"].as_str().expect("a word"))
-    };
-    let manifest = document(&blob(
-        layout,
-        index["manifests"].as_array().expect("platforms").iter().find(own).expect("this platform"),
-    ));
-    let layer = &manifest["layers"][0];
-    let mut tar = Vec::new();
-    GzDecoder::new(fs::File::open(blob(layout, layer)).expect("readable")).read_to_end(&mut tar).expect("a layer");
-    (digest(layer).trim_start_matches("sha256:").to_owned(), tar)
-}
-
-fn only_file(tar: &[u8]) -> Vec<u8> {
-    let mut archive = tar::Archive::new(tar);
-    let mut file = archive.entries().expect("an archive").next().expect("a file").expect("a header");
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).expect("readable");
-    bytes
-}
-
-fn document(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"))).expect("JSON")
-}
-
-fn blob(layout: &Path, descriptor: &Value) -> PathBuf {
-    layout.join("blobs").join(digest(descriptor).replace(':', "/"))
-}
-
-fn digest(descriptor: &Value) -> &str {
-    descriptor["digest"].as_str().expect("a digest")
-}

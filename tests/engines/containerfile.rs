@@ -2,22 +2,22 @@
 //! owner and configuration.
 
 use oci_spec::image::{Arch, ImageConfiguration, Os};
-use pause_tests::ROOT;
 use pause_tests::sandbox::Sandbox;
+use pause_tests::{built, platform};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::process::Command;
 use tar::{EntryType, Header};
 
 #[test]
 #[ignore = "needs root and buildah: cargo test --test engines containerfile:: -- --ignored"]
 fn buildah_builds_the_same_image() {
     let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::new());
-    let tools = Image::read(&pause_tests::sandbox::image(directory.path(), &[NAME]));
-    make_the_file();
+    let tools = Image::read(&pause_tests::archive(directory.path(), &[platform()], &[NAME]).0);
+    // What the Containerfile copies.
+    built(&[platform()]);
     sandbox.run(&["buildah", "build", "--tag", NAME, "."]);
     let archive = directory.path().join("built.tar");
     sandbox.run(&["buildah", "push", NAME, &format!("docker-archive:{}:{NAME}", archive.display())]);
@@ -39,8 +39,9 @@ fn dockers_buildkit_builds_the_same_image() {
 
 fn docker_builds_the_same_image(builder: &str) {
     let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::with_docker());
-    let tools = Image::read(&pause_tests::sandbox::image(directory.path(), &[NAME]));
-    make_the_file();
+    let tools = Image::read(&pause_tests::archive(directory.path(), &[platform()], &[NAME]).0);
+    // What the Containerfile copies.
+    built(&[platform()]);
     sandbox.run(&["env", builder, "docker", "build", "--tag", NAME, "--file=Containerfile", "."]);
     let archive = directory.path().join("built.tar");
     sandbox.run(&["docker", "save", "--output", path(&archive), NAME]);
@@ -52,7 +53,7 @@ fn docker_builds_the_same_image(builder: &str) {
 fn docker_loads_the_tools_image_under_all_its_names() {
     let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::with_docker());
     let names = [NAME, "docker.io/rancher/mirrored-pause:3.6"];
-    let archive = pause_tests::sandbox::image(directory.path(), &names);
+    let archive = pause_tests::archive(directory.path(), &[platform()], &names).0;
     sandbox.run(&["docker", "load", "--input", path(&archive)]);
     for name in names {
         let saved = directory.path().join("saved.tar");
@@ -62,13 +63,6 @@ fn docker_loads_the_tools_image_under_all_its_names() {
 }
 
 const NAME: &str = "registry.k8s.io/pause:3.10";
-
-/// Makes the file that the Containerfile copies.
-fn make_the_file() {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "build"]).current_dir(ROOT);
-    pause_tests::sandbox::succeed(command);
-}
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")

@@ -1,16 +1,14 @@
 //! The pages of deploy/ can be followed: the commands do what the page says, and the image has the names that each
 //! distribution asks for.
 
-use pause_tests::ROOT;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::{REGISTRY, Sandbox};
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use pause_tests::{Ended, ROOT, named, tool};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
+use xtask::distribution;
 
 const OWN_NAME: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
@@ -50,23 +48,20 @@ fn the_commands_for_containerd_do_what_the_page_says() {
 fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
     let containerd = Sandbox::new();
     containerd.start_containerd();
-    for name in DISTRIBUTIONS.keys() {
-        match name.as_str() {
+    for name in distribution::names() {
+        match name {
             "cri-dockerd" | "cri-o" => {
                 let is_docker = name == "cri-dockerd";
                 let sandbox = if is_docker { Sandbox::with_docker() } else { Sandbox::new() };
                 let image = if is_docker { "docker image" } else { "podman image" };
                 let directory = archive(name);
-                let (distribution, names) = (&DISTRIBUTIONS[name], asked_for(name));
+                let (distribution, names) = (distribution::named(name), asked_for(name));
                 let run = |command: &str| {
                     sandbox.run(&["sh", "-euc", &format!("cd {}; {command}", directory.path().display())])
                 };
-                // One command for each name, where that is what it takes.
-                for name in &names {
-                    run(&distribution.load.replace("NAME", name));
-                }
+                run(&distribution.load(&names));
                 run(&format!("{image} inspect {}", names.join(" ")));
-                run(&distribution.remove.replace("NAMES", &names.join(" ")));
+                run(&distribution.remove(&names));
                 assert_eq!(run(&format!("{image} ls --quiet")), "");
             }
             _ => {
@@ -86,16 +81,13 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
 #[ignore = "needs root, containerd, all toolchains: cargo test --test engines deploy:: -- --ignored"]
 fn containerd_does_not_load_an_image_for_another_platform() {
     let message = "no match for platform in manifest";
-    let foreign = if std::env::consts::ARCH == "s390x" { "amd64" } else { "s390x" };
+    let foreign = if std::env::consts::ARCH == "s390x" { "linux/amd64" } else { "linux/s390x" };
     let sandbox = Sandbox::new();
     sandbox.start_containerd();
     let directory = tempfile::tempdir().expect("a directory");
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "image", "--platform", foreign, "--output"]).arg(directory.path());
-    let status = command.current_dir(ROOT).stdout(Stdio::null()).status();
-    assert!(status.expect("cargo runs").success(), "{command:?}");
-    let archive = directory.path().join("pause.tar").display().to_string();
-    let ended = sandbox.try_run(&["ctr", "--namespace", "k8s.io", "images", "import", &archive]);
+    let (archive, _) = pause_tests::archive(directory.path(), &[named(foreign)], &[OWN_NAME]);
+    let ended =
+        sandbox.try_run(&["ctr", "--namespace", "k8s.io", "images", "import", archive.to_str().expect("UTF-8")]);
     assert!(!ended.status.success() && ended.to_string().contains(message), "{ended}");
 }
 
@@ -220,28 +212,20 @@ impl Node {
 
 /// Makes the archive for a distribution, in a directory of its own.
 fn archive(name: &str) -> TempDir {
-    // Building the tool may take longer than a command is given.
-    pause_tests::shipped();
     let directory = tempfile::tempdir().expect("a directory");
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "image", "--output"]).arg(directory.path()).current_dir(ROOT);
-    if DISTRIBUTIONS.contains_key(name) {
+    let mut command = tool();
+    command.args(["image", "--output"]).arg(directory.path());
+    if distribution::names().any(|one| one == name) {
         command.args(["--for", name]);
     }
-    pause_tests::sandbox::succeed(command);
+    Ended::of(&mut command).succeeded();
     directory
 }
 
 /// In the order that lists of images have.
 fn asked_for(name: &str) -> Vec<String> {
-    let distribution = &DISTRIBUTIONS[name];
-    let runtime = distribution.runtime.iter().map(|runtime| &DISTRIBUTIONS[runtime]);
-    let mut names: Vec<String> =
-        runtime.chain([distribution]).flat_map(|one| &one.asks_for).map(|name| name.image.clone()).collect();
-    names.push(OWN_NAME.into());
-    names.sort();
-    names.dedup();
-    names
+    let names: BTreeSet<_> = distribution::named(name).images().chain([OWN_NAME]).map(str::to_owned).collect();
+    names.into_iter().collect()
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -254,26 +238,6 @@ static PAGES: LazyLock<BTreeMap<String, Page>> =
     LazyLock::new(|| ["containerd", "docker", "podman"].map(|name| (name.into(), Page::read(name))).into());
 
 static README: LazyLock<Page> = LazyLock::new(|| Page::read("README"));
-
-static DISTRIBUTIONS: LazyLock<BTreeMap<String, Distribution>> = LazyLock::new(|| {
-    let text = fs::read_to_string(Path::new(ROOT).join("deploy/names.toml")).expect("a table of names");
-    toml::from_str(&text).unwrap_or_else(|error| panic!("names.toml: {error}"))
-});
-
-/// That there is nothing else in the table is seen to by the tool.
-#[derive(Deserialize)]
-struct Distribution {
-    load: String,
-    remove: String,
-    runtime: Option<String>,
-    #[serde(rename = "asks-for")]
-    asks_for: Vec<Name>,
-}
-
-#[derive(Deserialize)]
-struct Name {
-    image: String,
-}
 
 /// A page's blocks: under which heading of the second level, in which language, and what.
 struct Page(Vec<(String, String, String)>);

@@ -54,7 +54,7 @@ impl Node {
 
     fn load(&self) {
         let directory = tempfile::tempdir().expect("a directory");
-        let archive = pause_tests::sandbox::image(directory.path(), &[LOADED]);
+        let archive = pause_tests::archive(directory.path(), &[pause_tests::platform()], &[LOADED]).0;
         self.sandbox.run(&["docker", "load", "--input", archive.to_str().expect("UTF-8")]);
     }
 

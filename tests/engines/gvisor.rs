@@ -1,7 +1,7 @@
 //! gVisor, whose kernel is another program's: there too pause is the first process of a container, and of a Pod of two.
 
 use nix::sys::signal::Signal::{self, SIGINT, SIGTERM};
-use pause_tests::sandbox::{STATES, Sandbox, zombies};
+use pause_tests::sandbox::{STATES, Sandbox, make_orphans, zombies};
 use pause_tests::{INTERRUPT, TERMINATED, VERSION, WARNING, eventually, shipped};
 use serde_json::{Value, json};
 use std::fs;
@@ -25,7 +25,7 @@ fn alone_and_in_a_pod_of_two_it_is_as_on_linux() {
             let pid = node.state("pod")["pid"].to_string();
             let mut member = node.run("member", &["/bin/sleep", "1000"], annotations, Some(&pid));
             assert_eq!(node.sh("tr '\\0' ' ' < /proc/1/cmdline"), "/pause", "the first process of the Pod");
-            node.sh(ORPHANS);
+            node.sh(&make_orphans(50));
             assert_eq!(zombies(&node.sh(STATES)), 0, "zombies in the Pod");
             let versions = [VERSION, VERSION].concat();
             assert_eq!(node.sh("/pause -v; /pause a b -v"), versions.trim_end());
@@ -37,9 +37,6 @@ fn alone_and_in_a_pod_of_two_it_is_as_on_linux() {
         }
     }
 }
-
-/// Ends when the orphans have died.
-const ORPHANS: &str = "for i in $(seq 50); do (sleep 0.1 &); done; while pidof sleep | grep -q ' '; do sleep 0.1; done";
 
 /// Runs another pause until it sleeps.
 const SECOND: &str = "

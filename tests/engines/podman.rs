@@ -2,7 +2,7 @@
 //! a container dies, leaves no zombie and ends when it is told to.
 
 use pause_contract::Status;
-use pause_tests::sandbox::{BUSYBOX, ORPHANS, SERVE, STATES, Sandbox, holds_a_pod, make_orphans, wget, zombies};
+use pause_tests::sandbox::{BUSYBOX, SERVE, STATES, Sandbox, holds_a_pod, make_orphans, wget, zombies};
 use std::fs;
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
@@ -43,8 +43,8 @@ fn a_first_process_that_is_no_pause_leaves_zombies_and_is_killed() {
     let node = Node::new();
     node.start_pod(BUSYBOX, "/bin/sleep 1000");
     node.podman(&["run", "--detach", "--pod=pod", "--name=client", BUSYBOX, "sleep", "1000"]);
-    node.sh("client", &make_orphans());
-    assert_eq!(zombies(&node.sh("client", STATES)), ORPHANS, "zombies in the Pod");
+    node.sh("client", &make_orphans(100));
+    assert_eq!(zombies(&node.sh("client", STATES)), 100, "zombies in the Pod");
     assert_eq!(node.status_when_stopped(), "137");
 }
 
@@ -107,7 +107,7 @@ fn the_bare_file_is_an_init_in_any_image() {
     node.podman(&[&run[..], &infra, &[BUSYBOX]].concat());
     node.podman(&[&run[..], &["--name=client", "--pid=container:infra", BUSYBOX, "sleep", "1000"]].concat());
     assert_eq!(node.sh("client", "cat /proc/1/cmdline; stat -c %u:%g /proc/1"), "/pause\x001000:2000");
-    node.sh("client", &make_orphans());
+    node.sh("client", &make_orphans(100));
     assert_eq!(zombies(&node.sh("client", STATES)), 0, "zombies");
     node.podman(&["stop", "--time=1", "infra"]);
     assert_eq!(node.inspect("infra", ".State.ExitCode"), "0");
@@ -139,7 +139,7 @@ fn is_loaded_under_all_its_names() {
     let names = [IMAGE, "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
     let directory = tempfile::tempdir().expect("a directory");
     let sandbox = Sandbox::new();
-    let archive = pause_tests::sandbox::image(directory.path(), &names);
+    let archive = pause_tests::archive(directory.path(), &[pause_tests::platform()], &names).0;
     sandbox.run(&["podman", "load", "--input", archive.to_str().expect("UTF-8")]);
     let ids = names.map(|name| sandbox.run(&["podman", "image", "inspect", "--format={{.Id}}", name]));
     assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} are {ids:?}");
@@ -156,7 +156,7 @@ impl Node {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let node = Self { sandbox: Sandbox::new() };
-        let archive = pause_tests::sandbox::image(directory.path(), &[IMAGE]);
+        let archive = pause_tests::archive(directory.path(), &[pause_tests::platform()], &[IMAGE]).0;
         node.podman(&["load", "--input", archive.to_str().expect("UTF-8")]);
         node.sandbox.import_busybox("podman");
         node

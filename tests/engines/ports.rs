@@ -2,6 +2,7 @@
 //! load the image of all platforms and run a Pod.
 
 use pause_tests::debian::{kept, unpack};
+use pause_tests::sandbox::make_orphans;
 use pause_tests::{TERMINATED, WARNING, built, machine, named, profile};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -101,8 +102,7 @@ for kind in pid net ipc; do
     [ $(readlink /proc/$infra/ns/$kind) = $(podman exec second readlink /proc/self/ns/$kind) ]
 done
 podman exec second sh -euc 'tr "\0" " " < /proc/1/cmdline; echo
-    for orphan in $(seq 50); do (sleep 0.1 &); done
-    while [ $(pidof sleep | wc -w) -gt 2 ]; do sleep 0.1; done
+    ORPHANS
     cat /proc/[0-9]*/status | grep -c "^State:.Z" || :' | told
 echo "charged: $(cat /sys/fs/cgroup$(cut -d : -f 3 /proc/$infra/cgroup)/memory.current) bytes"
 podman pod stop --time=60 pod
@@ -126,7 +126,9 @@ fn runs_a_pod(platform: &'static Platform) {
         pause_tests::Ended::of(finish.args(["-euc", ROOT]).current_dir(&root)).succeeded();
         root
     });
-    for (name, content) in [("init", INIT), ("scenario", SCENARIO), ("seccomp.json", profile::TEXT)] {
+    for (name, content) in
+        [("init", INIT), ("scenario", &SCENARIO.replace("ORPHANS", &make_orphans(50))), ("seccomp.json", profile::TEXT)]
+    {
         fs::write(kept.join(name), content).expect("writable");
     }
     fs::set_permissions(kept.join("init"), fs::Permissions::from_mode(0o755)).expect("its owner");
@@ -142,9 +144,7 @@ fn runs_a_pod(platform: &'static Platform) {
 }
 
 static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let directory = pause_tests::target().join("tmp/ports");
-    let mut command = pause_tests::tool();
-    command.args(["image", "--platform=all", "--tag=registry.k8s.io/pause:3.10", "--tag=localhost/pause:0.1.0"]);
-    pause_tests::Ended::of(command.arg("--output").arg(&directory)).succeeded();
-    directory.join("pause.tar")
+    let platforms: Vec<_> = PLATFORMS.iter().collect();
+    let names = ["registry.k8s.io/pause:3.10", "localhost/pause:0.1.0"];
+    pause_tests::archive(&pause_tests::target().join("tmp/ports"), &platforms, &names).0
 });

@@ -4,13 +4,11 @@
 use oci_spec::image::ImageManifest;
 use pause_tests::sandbox::Sandbox;
 use std::collections::BTreeSet;
-use std::fs;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use tempfile::TempDir;
-use xtask::image::{build_image, times};
 use xtask::oci::{Image, PlatformImage};
 use xtask::platform::PLATFORMS;
-use xtask::release::Release;
 
 /// What clients ask for beside the eight, and which of the eight they have to get.
 const ALSO_ASKED_FOR: [(&str, &str); 2] = [("linux/arm64/v8", "linux/arm64"), ("linux/arm", "linux/arm/v7")];
@@ -66,8 +64,8 @@ fn containerd_picks_the_platform_it_is_asked_for_and_pulls_nothing_else() {
         let pulled = registry.client(&format!("{ctr} content ls --quiet"))?;
         let pulled: BTreeSet<&str> = pulled.lines().collect();
         let manifest = |part: &&PlatformImage| pulled.contains(part.manifest.digest().as_ref());
-        let part = IMAGE.platforms.iter().find(manifest).unwrap_or_else(|| panic!("no manifest in {pulled:?}"));
-        let needed = [&IMAGE.index, &part.manifest, &part.config, &part.layer].map(|blob| blob.digest().as_ref());
+        let part = IMAGE.1.platforms.iter().find(manifest).unwrap_or_else(|| panic!("no manifest in {pulled:?}"));
+        let needed = [&IMAGE.1.index, &part.manifest, &part.config, &part.layer].map(|blob| blob.digest().as_ref());
         assert_eq!(pulled, BTreeSet::from(needed), "what was pulled for {asked}, and what is needed");
         Ok(part.config.digest().to_string())
     });
@@ -76,11 +74,10 @@ fn containerd_picks_the_platform_it_is_asked_for_and_pulls_nothing_else() {
 const NAME: &str = "localhost/pause:0.1.0";
 const REFERENCE: &str = "127.0.0.1:5000/pause:0.1.0";
 
-/// The image of all platforms.
-static IMAGE: LazyLock<Image> = LazyLock::new(|| {
-    let platforms: Vec<_> = PLATFORMS.iter().collect();
-    let release = Release::own().expect("release.toml");
-    build_image(&platforms, &times().expect("a date"), &release).expect("an image").1
+/// The archive and the image of all platforms.
+static IMAGE: LazyLock<(PathBuf, Image)> = LazyLock::new(|| {
+    let directory = pause_tests::target().join("tmp/registry");
+    pause_tests::archive(&directory, &PLATFORMS.iter().collect::<Vec<_>>(), &[NAME])
 });
 
 /// A machine with a registry that has the image, and a directory for what is taken out of it.
@@ -93,9 +90,7 @@ impl Registry {
     fn new() -> Self {
         let registry = Self { sandbox: Sandbox::new(), directory: tempfile::tempdir().expect("a directory") };
         registry.sandbox.start_registry();
-        let archive = registry.directory.path().join("pause.tar");
-        fs::write(&archive, IMAGE.archive(&[NAME.to_owned()]).expect("an archive")).expect("written");
-        registry.sandbox.push(&archive, NAME, REFERENCE);
+        registry.sandbox.push(&IMAGE.0, NAME, REFERENCE);
         registry
     }
 
@@ -111,7 +106,8 @@ impl Registry {
     fn holds(&self, refusal: &str, pick: impl Fn(&str) -> Result<String, String>) {
         let names: Vec<String> = PLATFORMS.iter().map(ToString::to_string).collect();
         for (asked, platform) in names.iter().map(|name| (&**name, &**name)).chain(ALSO_ASKED_FOR) {
-            let part = IMAGE.platforms.iter().find(|part| part.platform.to_string() == platform).expect("in the image");
+            let part =
+                IMAGE.1.platforms.iter().find(|part| part.platform.to_string() == platform).expect("in the image");
             assert_eq!(pick(asked), Ok(part.config.digest().to_string()), "asked for {asked}");
         }
         for asked in NOT_IN_THE_IMAGE {

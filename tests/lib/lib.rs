@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use xtask::build::{self, Program};
+use xtask::image::build_image;
+use xtask::oci::Image;
 use xtask::platform::{PLATFORMS, Platform};
+use xtask::release::Release;
 
 pub mod clients;
 pub mod code;
@@ -50,6 +53,19 @@ pub fn shipped() -> &'static Path {
 /// What the tool builds and ships for these platforms.
 pub fn built(platforms: &[&'static Platform]) -> Vec<Program> {
     build::programs(platforms, &indicatif::ProgressBar::hidden()).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Makes the image for these platforms, as `cargo xtask image` does, and the archive of it under these names.
+pub fn archive(directory: &Path, platforms: &[&'static Platform], names: &[&str]) -> (PathBuf, Image) {
+    let make = || -> anyhow::Result<_> {
+        let release = Release::own()?;
+        let (_, image) = build_image(platforms, &release.times(), &release)?;
+        let path = directory.join("pause.tar");
+        let names: Vec<_> = names.iter().map(|name| name.to_string()).collect();
+        xtask::output::write(&path, &image.archive(&names)?, 0o644)?;
+        Ok((path, image))
+    };
+    make().unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// The tool, without a time from whoever runs the tests. What cargo would start is started directly, so that signals and

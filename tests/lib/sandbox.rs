@@ -260,11 +260,9 @@ pub const BUSYBOX: &str = "localhost/busybox";
 pub const SERVE: [&str; 3] =
     ["sh", "-c", "mkdir -p /www && printf hello > /www/index.html && exec httpd -f -p 8080 -h /www"];
 
-/// How many orphans [`make_orphans`] makes: half of them die before their parents, half after.
-pub const ORPHANS: usize = 2000;
-
-/// A script for a container that makes [`ORPHANS`], and ends when all of them are dead.
-pub fn make_orphans() -> String {
+/// A script for a container that makes so many orphans, and ends when all of them are dead: half of them die before their
+/// parents, half after.
+pub fn make_orphans(count: usize) -> String {
     format!(
         "i=0
          while [ $i -lt {} ]; do
@@ -272,8 +270,8 @@ pub fn make_orphans() -> String {
              (: & exec sleep 0.001)
              i=$((i + 1))
          done
-         while ps -o args | grep -q '^sleep 0'; do sleep .1; done",
-        ORPHANS / 2
+         while ps -o args | grep -q ^sleep.0; do sleep .1; done",
+        count / 2
     )
 }
 
@@ -295,7 +293,7 @@ pub fn holds_a_pod(shared: &[&str], sh: impl Fn(&str, &str) -> String) {
     assert_eq!(sh("client", &wget("localhost")), "hello");
     for container in ["server", "client"] {
         assert_eq!(sh(container, "cat /proc/1/cmdline"), "/pause\0", "the first process {container} sees");
-        sh(container, &make_orphans());
+        sh(container, &make_orphans(2000));
     }
     assert_eq!(zombies(&sh("client", STATES)), 0, "zombies in the Pod");
 }
@@ -318,14 +316,6 @@ pub fn busybox() -> &'static Path {
         })
     });
     &ARCHIVE
-}
-
-/// Makes the image with the tool, below `directory`, under the names given; returns the tar to load.
-pub fn image(directory: &Path, names: &[&str]) -> PathBuf {
-    let mut command = crate::tool();
-    command.args(["image", "--output"]).arg(directory).args(names.iter().flat_map(|name| ["--tag", name]));
-    crate::Ended::of(&mut command).succeeded();
-    directory.join("pause.tar")
 }
 
 /// Runs a command that has to succeed, and returns what it printed, without the last line's end.

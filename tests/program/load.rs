@@ -80,8 +80,8 @@ fn left() -> Vec<Pid> {
 #[ignore = "limiting a cgroup needs root: cargo test --test program load:: -- --ignored"]
 fn where_no_process_can_be_made_any_more_it_holds_and_ends() {
     for is_to_end_at_once in [false, true] {
-        let cgroup = Cgroup::new("pids");
-        cgroup.set(["pids.max"; 2], "50");
+        let cgroup = Cgroup::new("pids").expect("a cgroup");
+        cgroup.set(["pids.max"; 2], "50").expect("a limit");
         let pause = pause().first().asleep();
         let before = pause.context_switches();
         let processes = cgroup.processes();
@@ -102,9 +102,9 @@ fn where_no_process_can_be_made_any_more_it_holds_and_ends() {
 #[test]
 #[ignore = "limiting a cgroup needs root: cargo test --test program load:: -- --ignored"]
 fn in_the_least_memory_an_engine_gives_it_outlives_who_eats_all_of_it() {
-    let cgroup = Cgroup::new("memory");
+    let cgroup = Cgroup::new("memory").expect("a cgroup");
     // The least that `docker run --memory` takes.
-    cgroup.set(["memory.limit_in_bytes", "memory.max"], &(6 << 20).to_string());
+    cgroup.set(["memory.limit_in_bytes", "memory.max"], &(6 << 20).to_string()).expect("a limit");
     let processes = cgroup.processes();
     let own = processes.clone();
     let pause = pause().first().before(move || std::fs::write(&own, "0")).asleep();
@@ -155,8 +155,8 @@ fn everything_at_once_for_half_a_minute() {
 fn sandbox_in_trouble(random: &mut SmallRng) -> usize {
     const EVENTS: usize = 100;
     let pause = pause().first().asleep();
-    let freezer = Cgroup::new("freezer");
-    freezer.take(pause.pid);
+    let freezer = Cgroup::new("freezer").expect("a cgroup");
+    freezer.take(pause.pid).expect("moved");
     let mut is_frozen = false;
     for _ in 0..EVENTS {
         let event = *[
@@ -187,7 +187,7 @@ fn sandbox_in_trouble(random: &mut SmallRng) -> usize {
             }
             Event::Freeze | Event::Thaw => {
                 is_frozen = matches!(event, Event::Freeze);
-                if is_frozen { freezer.freeze() } else { freezer.thaw() }
+                if is_frozen { freezer.freeze() } else { freezer.thaw() }.expect("a state")
             }
             Event::Orphans => {
                 let number = random.random_range(1..20);
@@ -210,7 +210,7 @@ fn sandbox_in_trouble(random: &mut SmallRng) -> usize {
     if random.random() {
         signal::kill(pause.pid, signal).ok();
     }
-    freezer.thaw();
+    freezer.thaw().expect("thawed");
     signal::kill(pause.pid, SIGCONT).ok();
     pause.ended().exited(0, "", message);
     EVENTS

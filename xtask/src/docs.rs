@@ -1,7 +1,6 @@
 //! `cargo xtask docs`: the generated parts of the documents, from the data they show. Each stands between
 //! `<!-- NAME:begin -->` and `<!-- NAME:end -->`; in deploy/seccomp.json it is `archMap`.
 
-use crate::bench;
 use crate::build;
 use crate::distribution;
 use crate::platform::{PLATFORMS, Platform};
@@ -9,17 +8,15 @@ use crate::release::Release;
 use anyhow::{Context, Result};
 use std::fs;
 
-/// Write the generated parts of the documents: tables and figures, from deploy/names.toml, bench/results.json,
-/// release.toml and the table of platforms
+/// Write the generated parts of the documents, from deploy/names.toml, release.toml and the table of platforms
+///
+/// Those of the benchmarks are written by `cargo run -p bench -- --render`.
 #[derive(clap::Args)]
 pub struct Docs {}
 
 impl Docs {
     pub fn run(self) -> Result<()> {
-        let bench::Shown { figures, tables } = bench::show()?;
-        write("README.md", "figures", &figures)?;
         write("README.md", "sizes", &Release::own()?.sizes()?)?;
-        write("docs/benchmarks.md", "bench", &tables)?;
         write("deploy/README.md", "distributions", &distribution::table())?;
         replace("deploy/seccomp.json", ["    \"archMap\": [\n", "    ],\n"], &seccomp_architectures()?)
     }
@@ -38,7 +35,7 @@ fn seccomp_architectures() -> Result<String> {
 }
 
 /// Replaces one part of a Markdown document.
-fn write(file: &str, name: &str, content: &str) -> Result<()> {
+pub fn write(file: &str, name: &str, content: &str) -> Result<()> {
     let [begin, end] = ["begin", "end"].map(|side| format!("<!-- {name}:{side} -->\n"));
     replace(file, [&begin, &end], content)
 }

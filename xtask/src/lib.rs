@@ -1,7 +1,6 @@
-//! Builds the pause image, measures it and verifies it: one file per subcommand, and a few that more than one needs. A
+//! Builds the pause image and verifies it: one file per subcommand, and a few that more than one needs. A
 //! library, so that the tests can call what they test.
 
-pub mod bench;
 pub mod build;
 pub mod clients;
 pub mod distribution;
@@ -16,8 +15,6 @@ pub mod publish;
 pub mod release;
 pub mod sbom;
 pub mod size;
-pub mod start;
 pub mod toolchain;
-pub mod trace;
 pub mod verify;
 mod vex;

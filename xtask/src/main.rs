@@ -1,10 +1,10 @@
-//! Builds the pause image, measures it and verifies it: `cargo xtask --help`.
+//! Builds the pause image and verifies it: `cargo xtask --help`.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, build, clients, docs, image, publish, size, verify};
+use xtask::{build, clients, docs, image, publish, size, verify};
 
-/// Builds the pause image, measures it and verifies it.
+/// Builds the pause image and verifies it.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct CommandLine {
@@ -14,7 +14,6 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    Bench(bench::Bench),
     Build(build::Build),
     Clients(clients::Clients),
     Docs(docs::Docs),
@@ -27,7 +26,6 @@ enum Command {
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let result = match command_line.command {
-        Command::Bench(bench) => bench.run(),
         Command::Build(build) => build.run(),
         Command::Clients(clients) => clients.run(),
         Command::Docs(docs) => docs.run(),

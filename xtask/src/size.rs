@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// Measure the program, and other pause programs beside it
 ///
-/// Sizes are in bytes. Nothing is run: for what a program does there is `cargo xtask bench`.
+/// Sizes are in bytes. Nothing is run: for what a program does there is `cargo run -p bench`.
 #[derive(clap::Args)]
 pub struct Size {
     #[command(flatten)]

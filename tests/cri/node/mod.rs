@@ -106,12 +106,9 @@ const NETWORK: &str = r#"{
 const DAEMON: &str =
     "containerd --log-level warn --config /run/containerd.toml --root /run/images --state /run/containerd";
 
-/// The image, as the archive that the tests share: it is the same every time.
-static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let directory = pause_tests::target().join("cri");
-    sandbox::image(&directory, &[]);
-    directory
-});
+/// The image and its archive, which the tests share: it is the same every time.
+static IMAGE: LazyLock<(PathBuf, xtask::oci::Image)> =
+    LazyLock::new(|| pause_tests::archive(&pause_tests::target().join("cri"), &[pause_tests::platform()], &[PAUSE]));
 
 pub struct Node {
     pub sandbox: Sandbox,
@@ -126,7 +123,7 @@ impl Node {
     /// A node with the image imported from its archive.
     pub fn new(kind: Kind) -> Self {
         let node = Self::empty(kind, PAUSE);
-        node.import(&IMAGE.join("pause.tar"));
+        node.import(&IMAGE.0);
         node
     }
 
@@ -135,22 +132,16 @@ impl Node {
         let name = format!("{}/pause:{}", sandbox::REGISTRY, env!("CARGO_PKG_VERSION"));
         let node = Self::empty(kind, &name);
         node.sandbox.start_registry();
-        node.sandbox.push(&IMAGE.join("pause.tar"), PAUSE, &name);
+        node.sandbox.push(&IMAGE.0, PAUSE, &name);
         (node, name)
     }
 
     /// A node that asks for the image by name and digest, with the image under its name.
     pub fn with_digest(kind: Kind) -> (Self, String) {
-        let file = fs::File::open(IMAGE.join("pause.tar")).expect("readable");
-        let mut archive = tar::Archive::new(file);
-        let mut entries = archive.entries().expect("an archive").map(|entry| entry.expect("an entry"));
-        let is_index = |entry: &tar::Entry<fs::File>| entry.path().is_ok_and(|path| path == Path::new("index.json"));
-        let index = entries.find(is_index).expect("an index.json");
-        let index: serde_json::Value = serde_json::from_reader(index).expect("JSON");
-        let digest = index["manifests"][0]["digest"].as_str().expect("a digest");
+        let digest = IMAGE.1.index.digest();
         let node = Self::empty(kind, &format!("{PAUSE}@{digest}"));
-        node.import(&IMAGE.join("pause.tar"));
-        (node, digest.to_owned())
+        node.import(&IMAGE.0);
+        (node, digest.to_string())
     }
 
     /// A node with an image for containers alone.
@@ -165,8 +156,10 @@ impl Node {
         fs::write(sandbox.path("/run/containerd.toml"), configuration).expect("writable");
         fs::create_dir_all(sandbox.path("/etc/cni/net.d")).expect("writable");
         fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), NETWORK).expect("writable");
-        // What containerd's blockfile snapshotter makes copies of.
-        sandbox.run(&["sh", "-euc", "truncate --size=16M /run/scratch && mkfs.ext4 -q /run/scratch"]);
+        if kind.more.contains("blockfile") {
+            // What it makes copies of.
+            sandbox.run(&["sh", "-euc", "truncate --size=16M /run/scratch && mkfs.ext4 -q /run/scratch"]);
+        }
         sandbox.start(DAEMON, "ctr version");
 
         let calls = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -1,7 +1,7 @@
 //! What was measured as pictures, for light and for dark pages.
 
-use super::peers::{BASELINE, OURS};
-use super::results::{Density, Results, Row, Step};
+use crate::peers::{BASELINE, OURS};
+use crate::results::*;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -47,35 +47,34 @@ impl Theme {
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Value = fn(&Row) -> f64;
 
-/// With the digits behind the point.
-const PANELS: [(&str, Value, usize); 4] = [
-    (PULLED, |row| row.pulled_bytes as f64, 0),
-    ("Exec to asleep, times the baseline's", |row| row.exec_to_asleep.ratio.median, 2),
-    ("Memory charged for each, KiB", |row| row.memory.charged.median / 1024.0, 1),
-    (WAKE_UPS, |row| row.reaping.wake_ups as f64, 0),
+/// With the digits behind the point, and whether on a logarithmic scale: what is pulled differs by so much that on another
+/// the shortest could not be seen.
+const PANELS: [(&str, &str, usize, bool); 4] = [
+    ("One node pulls, bytes, on a logarithmic scale", PULLED, 0, true),
+    ("Exec to asleep, times the baseline's", EXEC_RATIO, 2, false),
+    ("Memory charged for each, KiB", CHARGED, 1, false),
+    ("Wake-ups by orphans", WAKE_UPS[0], 0, false),
 ];
-/// They differ by so much that on another scale the shortest could not be seen.
-const PULLED: &str = "One node pulls, bytes, on a logarithmic scale";
-const WAKE_UPS: &str = "Wake-ups by orphans";
 
 /// Four panels of bars.
 pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
     const BAR: usize = 22;
-    let height = 2 * (60 + BAR * results.rows.len());
-    draw((960, height as u32), |root| {
-        for ((title, value, digits), area) in PANELS.iter().zip(root.split_evenly((2, 2))) {
+    let rows: Vec<&Row> = results.rows.iter().filter(|row| row.figures.contains_key(FILE)).collect();
+    draw((960, 2 * (60 + BAR * rows.len()) as u32), |root| {
+        for ((title, name, digits, is_logarithmic), area) in PANELS.iter().zip(root.split_evenly((2, 2))) {
             area.draw(&Text::new(*title, (150, 22), theme.text(16, HPos::Left)))?;
-            let length = |value: f64| if *title == PULLED { (value + 1.0).log10() } else { value };
-            let longest = results.rows.iter().map(|row| length(value(row))).fold(1.0, f64::max);
-            for (index, row) in results.rows.iter().enumerate() {
+            let values = rows.iter().map(|row| Ok(row.get(name)?.median())).collect::<Result<Vec<_>>>()?;
+            let length = |value: f64| if *is_logarithmic { (value + 1.0).log10() } else { value };
+            let longest = values.iter().map(|value| length(*value)).fold(1.0, f64::max);
+            for (index, (row, value)) in rows.iter().zip(&values).enumerate() {
                 let middle = 44 + (index * BAR) as i32;
-                let end = 150 + (length(value(row)) / longest * 240.0) as i32;
-                area.draw(&Rectangle::new([(150, middle - 8), (end, middle + 8)], theme.of(&row.name).filled()))?;
-                area.draw(&Text::new(row.name.clone(), (142, middle), theme.text(13, HPos::Right)))?;
-                let reaps_none = *title == WAKE_UPS && row.reaping.most_zombies >= row.reaping.orphans;
-                let label = if reaps_none { "0, for it reaps none".into() } else { format!("{:.digits$}", value(row)) };
+                let end = 150 + (length(*value) / longest * 240.0) as i32;
+                area.draw(&Rectangle::new([(150, middle - 8), (end, middle + 8)], theme.of(&row.program).filled()))?;
+                area.draw(&Text::new(row.program.clone(), (142, middle), theme.text(13, HPos::Right)))?;
+                let reaps = row.get(ZOMBIES[0])?.median() < row.get(ORPHANS[0])?.median();
+                let is_none = *name == WAKE_UPS[0] && !reaps;
+                let label = if is_none { "0, for it reaps none".into() } else { format!("{value:.digits$}") };
                 area.draw(&Text::new(label, (end + 6, middle), theme.text(13, HPos::Left)))?;
             }
         }
@@ -87,24 +86,24 @@ pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
 pub fn density(results: &Results, theme: &Theme) -> Result<String> {
     draw((960, 320), |root| {
         let (left, right) = root.split_horizontally(480);
-        lines(&left, theme, &results.density, "Memory charged for each sandbox, KiB", |step| {
-            step.charged_bytes.median / 1024.0
-        })?;
-        lines(&right, theme, &results.density, "Start of a sandbox, µs", |step| step.start_microseconds.median)
+        lines(&left, theme, results, "Memory charged for each sandbox, KiB", CHARGED_EACH)?;
+        lines(&right, theme, results, "Start of a sandbox, µs", START_EACH)
     })
 }
 
 fn lines(
     area: &Area,
     theme: &Theme,
-    density: &[Density],
+    results: &Results,
     title: &str,
-    value: fn(&Step) -> f64,
+    name: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let steps = || density.iter().flat_map(|density| &density.steps);
-    let counts: Vec<f64> = steps().map(|step| step.sandboxes as f64).collect();
+    let rows: Vec<&Row> = results.rows.iter().filter(|row| row.figures.contains_key(SANDBOXES)).collect();
+    let point = |row: &&Row| Ok::<_, anyhow::Error>((row.get(SANDBOXES)?.median(), row.get(name)?.median()));
+    let points = rows.iter().map(point).collect::<Result<Vec<_>>>()?;
+    let counts: Vec<f64> = points.iter().map(|(count, _)| *count).collect();
     let (fewest, most) = (counts.iter().copied().fold(f64::MAX, f64::min), counts.iter().copied().fold(1.0, f64::max));
-    let highest = steps().map(value).fold(1.0, f64::max) * 1.2;
+    let highest = points.iter().map(|(_, value)| *value).fold(1.0, f64::max) * 1.2;
     let mut chart = ChartBuilder::on(area)
         .margin(16)
         .margin_right(90)
@@ -122,14 +121,14 @@ fn lines(
         .y_label_formatter(&|value| format!("{value:.0}"))
         .draw()?;
     let mut names = Vec::new();
-    for one in density {
-        let colour = theme.of(&one.name);
-        let points: Vec<_> = one.steps.iter().map(|step| (step.sandboxes as f64, value(step))).collect();
+    for of_one in rows.chunk_by(|one, other| one.program == other.program) {
+        let colour = theme.of(&of_one[0].program);
+        let points = of_one.iter().map(point).collect::<Result<Vec<_>>>()?;
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         chart.draw_series(PointSeries::<_, _, Circle<_, _>, _>::new(points.iter().copied(), 4, colour.filled()))?;
         if let Some(last) = points.last() {
             let (x, y) = chart.backend_coord(last);
-            names.push((y, x, &one.name, colour));
+            names.push((y, x, &of_one[0].program, colour));
         }
     }
     // Beside where its line ends, but below the last name.

@@ -1,12 +1,12 @@
 //! What a sandbox keeps of the machine's memory while it sleeps, beside the baseline: A B A B, a batch of each at a time.
 
-use super::cgroup::Cgroup;
-use super::results::{Memory, Spread};
+use crate::results::*;
 use crate::start::{Command, RunningProcess};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pause_contract::cgroup::Cgroup;
 use procfs::process::{MMapPath, Process};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,19 +14,24 @@ use std::time::{Duration, Instant};
 /// How many are started between two looks at what is charged. The kernel keeps a few stacks of the dead for the next
 /// to come, and exec aligns stacks and mappings at random: both average out.
 const BATCH: usize = 50;
+pub const KIB: f64 = 1024.0;
 
-pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<Memory> {
-    let cgroup = Cgroup::new("memory")?;
-    let (mut floors, mut sandboxes) = (Sandboxes::default(), Sandboxes::default());
+pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[(&'static str, Figure); 8]> {
+    let mut group = Group::new()?;
+    let (mut baselines, mut sandboxes) = (Sandboxes::default(), Sandboxes::default());
+    let mut start = |sandboxes: &mut Sandboxes, command| -> Result<f64> {
+        let charged = sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &mut group)?.charged;
+        ensure!(charged > 0.0, "the charge fell as sandboxes were started");
+        Ok(charged)
+    };
     // Not counted: the first ones find tables and lists of the kernel too small.
-    floors.start(baseline, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?;
-    sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?;
+    start(&mut baselines, baseline)?;
+    start(&mut sandboxes, command)?;
     let (mut charged, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..batches {
-        let baseline = floors.start(baseline, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?.charged;
-        let own = sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &cgroup)?.charged;
-        ensure!(baseline > 0.0 && own > 0.0, "the charge fell as sandboxes were started");
-        charged.push(own);
+        let baseline = start(&mut baselines, baseline)?;
+        let own = start(&mut sandboxes, command)?;
+        charged.push(own / KIB);
         ratios.push(own / baseline);
     }
 
@@ -34,23 +39,51 @@ pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<M
     let mut page_tables = Vec::new();
     for sandbox in &sandboxes.0 {
         let process = Process::new(sandbox.0.as_raw())?;
+        // In KiB.
         let tables = process.status()?.vmpte.context("the kernel does not tell the size of page tables")?;
-        page_tables.push((tables * 1024) as f64);
+        page_tables.push(tables as f64);
         sum.add(&process)?;
     }
-    let average = |sum: u64| sum as f64 / sandboxes.0.len() as f64;
-    Ok(Memory {
-        batches,
-        batch: BATCH,
-        charged: Spread::of(charged),
-        ratio: Spread::of(ratios),
-        resident: average(sum.files + sum.stack + sum.other),
-        resident_files: average(sum.files),
-        resident_stack: average(sum.stack),
-        resident_other: average(sum.other),
-        proportional: average(sum.proportional),
-        page_tables: Spread::of(page_tables),
-    })
+    let average = |sum: u64| Figure::Number(sum as f64 / sandboxes.0.len() as f64 / KIB);
+    Ok([
+        (CHARGED, Figure::of(charged)),
+        (CHARGED_RATIO, Figure::of(ratios)),
+        (PAGE_TABLES, Figure::of(page_tables)),
+        (RESIDENT, average(sum.files + sum.stack + sum.other)),
+        (OF_FILES, average(sum.files)),
+        (OF_STACK, average(sum.stack)),
+        (OF_OTHERS, average(sum.other)),
+        (PROPORTIONAL, average(sum.proportional)),
+    ])
+}
+
+/// A memory cgroup, and the bytes of kernel memory it was charged when it was last asked: stacks, page tables and objects.
+pub struct Group {
+    cgroup: Cgroup,
+    charged: u64,
+}
+
+impl Group {
+    pub fn new() -> Result<Self> {
+        Ok(Self { cgroup: Cgroup::new("memory")?, charged: 0 })
+    }
+
+    /// What has been charged since the last time. Some is given back only a grace period (RCU) later, such as tables of the
+    /// stack that exec has moved: as soon as it stays the same for a while.
+    fn growth(&mut self) -> Result<f64> {
+        // Of version 2 the kernel adds up every two seconds what each CPU counted (FLUSH_TIME in mm/memcontrol.c).
+        let a_while = Duration::from_millis([30, 2_500][self.cgroup.version - 1]);
+        let deadline = Instant::now() + 4 * a_while;
+        let (mut before, last) = (u64::MAX, self.charged);
+        while self.charged != before && Instant::now() < deadline {
+            before = self.charged;
+            sleep(a_while);
+            let text = self.cgroup.get(["memory.kmem.usage_in_bytes", "memory.stat"])?;
+            let number = text.lines().find_map(|line| line.strip_prefix("kernel ")).unwrap_or(&text);
+            self.charged = number.trim().parse().context("no number of what the kernel has charged")?;
+        }
+        Ok(self.charged as f64 - last as f64)
+    }
 }
 
 /// Bytes of processes, by what they are mapped from.
@@ -100,19 +133,19 @@ impl Sandboxes {
         command: &Command,
         namespaces: CloneFlags,
         count: usize,
-        cgroup: &Cgroup,
+        group: &mut Group,
     ) -> Result<Started> {
         let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | namespaces;
-        let before = cgroup.kernel_memory()? as f64;
         let mut times = Vec::new();
-        let inside = cgroup.enter()?;
+        // What this process starts in the group is charged to it from its first byte on.
+        group.cgroup.take(Pid::this())?;
         for _ in 0..count {
             let start = Instant::now();
             self.0.push(command.start(flags, || Ok(()))?);
             times.push(start.elapsed());
         }
         // What it takes to look at them is not charged to them.
-        drop(inside);
+        group.cgroup.release(Pid::this())?;
         let mut sum = Mapped::default();
         for sandbox in &self.0[self.0.len() - count..] {
             let process = asleep(sandbox.0)?;
@@ -122,8 +155,7 @@ impl Sandboxes {
                 sum.add(&asleep(Pid::from_raw(child as i32))?)?;
             }
         }
-        let kernel = cgroup.kernel_memory()? as f64 - before;
-        Ok(Started { charged: (kernel + sum.anonymous as f64) / count as f64, times })
+        Ok(Started { charged: (group.growth()? + sum.anonymous as f64) / count as f64, times })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Exec to asleep and SIGTERM to gone, beside the baseline: A B A B. One CPU is kept for both sides by a real-time priority.
 //! The program has a higher one than this tool, which so gets the CPU back when the program sleeps, and not before.
 
-use super::memory::asleep;
-use super::results::{Spread, Timing};
+use crate::memory::asleep;
+use crate::results::Figure;
 use crate::start::{Command, RunningProcess};
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
@@ -37,7 +37,8 @@ pub fn try_out(command: &Command) -> Result<()> {
     Ok(())
 }
 
-pub fn beside(baseline: &Command, command: &Command, interval: Interval, rounds: usize) -> Result<Timing> {
+/// In microseconds, and of each round to the baseline's right before it.
+pub fn beside(baseline: &Command, command: &Command, interval: Interval, rounds: usize) -> Result<[Figure; 2]> {
     let _cpu = OwnCpu::take()?;
     let (mut samples, mut ratios) = (Vec::new(), Vec::new());
     let mut discarded = 0;
@@ -51,7 +52,7 @@ pub fn beside(baseline: &Command, command: &Command, interval: Interval, rounds:
             ensure!(discarded <= rounds, "it is hardly ever asleep when it hands the CPU back");
         }
     }
-    Ok(Timing { microseconds: Spread::of(samples), ratio: Spread::of(ratios), rounds, discarded })
+    Ok([samples, ratios].map(Figure::of))
 }
 
 fn measure(command: &Command, interval: Interval) -> Result<Option<Duration>> {

@@ -1,18 +1,17 @@
 //! What is measured: this program, the baseline, the same in C against three libraries, what Debian packages, and what
 //! `--peer` names. A peer that is not there is listed with the package that brings it.
 
-use crate::build::{self, Program};
-use crate::elf::Elf;
-use crate::platform::Platform;
 use crate::start::Command;
-use crate::toolchain;
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
+use xtask::build::{self, Program};
+use xtask::elf::Elf;
+use xtask::platform::Platform;
+use xtask::toolchain;
 
 /// A program and how it is run.
 pub struct Subject {
@@ -36,14 +35,6 @@ impl Subject {
         let arguments = self.arguments.iter().map(OsString::from);
         Command::new([self.program.path.clone().into_os_string()].into_iter().chain(arguments))
     }
-}
-
-/// A peer that is not on this machine.
-#[derive(Serialize, Deserialize)]
-pub struct Missing {
-    pub name: String,
-    /// The Debian package that brings it.
-    pub package: String,
 }
 
 /// A file given with `--peer`.
@@ -84,8 +75,9 @@ const COMPILERS: [(&str, &str, &[&str]); 3] = [
     ("C, dietlibc", "dietlibc-dev", &["diet", "gcc"]),
 ];
 
-/// The program and the baseline come first. What has to be compiled is put into `directory`.
-pub fn find(ours: Program, peers: &[Peer], directory: &Path) -> Result<(Vec<Subject>, Vec<Missing>)> {
+/// The program and the baseline come first. What has to be compiled is put into `directory`. Beside them, a sentence on each
+/// that is not on this machine.
+pub fn find(ours: Program, peers: &[Peer], directory: &Path) -> Result<(Vec<Subject>, Vec<String>)> {
     let platform = ours.platform;
     let baseline = build_baseline(platform, directory)?;
     let mut found = vec![
@@ -94,7 +86,7 @@ pub fn find(ours: Program, peers: &[Peer], directory: &Path) -> Result<(Vec<Subj
     ];
     let mut missing = Vec::new();
     let mut is_missing = |name: &str, package: &str| {
-        missing.push(Missing { name: name.to_owned(), package: package.to_owned() });
+        missing.push(format!("Missing: {name}, which `apt-get install {package}` brings."));
     };
     for (name, package, compiler) in COMPILERS {
         if is_in_path(compiler[0]) {

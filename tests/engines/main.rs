@@ -4,6 +4,7 @@ mod clients;
 mod containerfile;
 mod deploy;
 mod docker;
+mod engine;
 mod gvisor;
 mod podman;
 mod ports;

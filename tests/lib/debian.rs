@@ -84,10 +84,10 @@ impl Suite {
             Self::Bookworm => "",
             Self::Trixie => "cosign erofs-utils",
             Self::Sid => {
-                "apptainer buildah busybox-static charliecloud containerd cosign crane criu crun docker-buildx docker-cli docker.io \
-                 erofs-utils golang-github-opencontainers-image-spec-dev libarchive-tools node-tar node-tar-stream \
-                 nodejs oras podman python3-jsonschema python3-rfc3339-validator runc skopeo soci-snapshotter squashfs-tools squashfs-tools-ng stargz-snapshotter \
-                 umoci"
+                "apptainer buildah busybox-static charliecloud containerd cosign crane criu crun docker-buildx \
+                 docker-cli docker.io erofs-utils golang-github-opencontainers-image-spec-dev libarchive-tools \
+                 node-tar node-tar-stream nodejs oras podman python3-jsonschema python3-rfc3339-validator runc \
+                 skopeo soci-snapshotter squashfs-tools squashfs-tools-ng stargz-snapshotter umoci"
             }
         }
     }

@@ -22,8 +22,8 @@ use std::process::Command;
 
 /// Release this version: build, push, sign, attest, verify as a stranger, and at last set its tag
 ///
-/// Needs skopeo, cosign 3, oras and the compiler that release.toml records. Until all of that has held, the registry has no tag of the
-/// version. A registry on 127.0.0.1 is spoken to without TLS, for rehearsals.
+/// Needs skopeo, cosign 3, oras and the compiler that release.toml records. Until all of that has held, the registry has
+/// no tag of the version. A registry on 127.0.0.1 is spoken to without TLS, for rehearsals.
 #[derive(clap::Args)]
 #[command(mut_group("Origin", |origin| origin.required(true)))]
 pub struct Publish {

@@ -48,13 +48,14 @@ impl Command {
     }
 }
 
-/// A new process that calls `run`, which should only make system calls, and then exits with the number of its error.
+/// A new process that calls `run`, and then exits with the number of its error. `run` should only make system calls; with
+/// CLONE_VM and CLONE_VFORK, in a process of one thread, it may start another so.
 pub fn spawn(flags: CloneFlags, mut run: impl FnMut() -> nix::Result<()>) -> nix::Result<RunningProcess> {
     let mut stack = vec![0; 64 * 1024];
     let child =
         Box::new(|| set_pdeathsig(Signal::SIGKILL).and_then(|()| run()).err().map_or(0, |error| error as isize));
-    // SAFETY: the child has a stack that is large enough for a few system calls. It takes no lock and allocates nothing.
-    // It has its own copy of memory, or with CLONE_VM and CLONE_VFORK ours, while we wait.
+    // SAFETY: the child has a stack that is large enough for a few system calls. It has its own copy of memory, in which it
+    // takes no lock; or with CLONE_VM and CLONE_VFORK ours, which nobody else touches while we wait.
     unsafe { clone(child, &mut stack, flags, Some(Signal::SIGCHLD as i32)) }.map(RunningProcess)
 }
 

@@ -5,7 +5,6 @@ mod kernel;
 
 use crate::debian::{Archive, kept, this_architecture};
 use crate::{ROOT, code, target};
-use object::Object;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use xtask::elf::Elf;
 use xtask::platform::{Kernel, Platform};
 
 /// How long a machine may run. None takes a tenth of it, emulated on an idle processor of this decade.
@@ -86,7 +86,7 @@ pub fn run(kernel: &Kernel, root: &Path, options: &[&str]) -> Report {
 /// Where a program may be mapped and a kernel is not, for QEMU's option -dfilter.
 pub fn addresses_of(kernel: &Kernel, program: &Path) -> &'static str {
     let file = fs::read(program).unwrap_or_else(|error| panic!("{program:?}: {error}"));
-    if object::File::parse(&*file).expect("an ELF file").is_64() {
+    if Elf::parse(&file).expect("an ELF file").is_64 {
         "0x100000000..0xffffffffffff"
     } else if ["i386", "armhf"].contains(&kernel.architecture) {
         "0..0xbfffffff"
@@ -94,6 +94,7 @@ pub fn addresses_of(kernel: &Kernel, program: &Path) -> &'static str {
         "0..0xffffffff"
     }
 }
+
 /// Its first process: the contract's rows, statically linked. For another platform than this machine's the C library is that
 /// of Debian's cross compilers, which clang takes for any of them.
 pub fn init(platform: &'static Platform) -> PathBuf {

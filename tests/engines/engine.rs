@@ -1,0 +1,66 @@
+//! A machine with Podman or Docker, which share the commands for one container.
+
+use pause_tests::sandbox::{DOCKER, Sandbox};
+use pause_tests::{TERMINATED, platform};
+
+pub struct Engine {
+    pub sandbox: Sandbox,
+    program: &'static str,
+}
+
+impl Engine {
+    /// With our image under these names, and one of busybox.
+    pub fn new(program: &'static str, names: &[&str]) -> Self {
+        let (directory, engine) =
+            (tempfile::tempdir().expect("a directory"), Self { sandbox: Sandbox::new(), program });
+        if program == "docker" {
+            engine.sandbox.start(DOCKER, "docker version");
+        }
+        let (archive, _) = pause_tests::archive(directory.path(), &[platform()], names);
+        engine.run(&["load", "--input", archive.to_str().expect("UTF-8")]);
+        engine.sandbox.import_busybox(program);
+        engine
+    }
+
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> String {
+        self.sandbox.run(&[&[self.program], arguments].concat())
+    }
+
+    /// Starts a container.
+    #[track_caller]
+    pub fn start(&self, name: &str, arguments: &[&str]) {
+        let (name, cgroup) = (format!("--name={name}"), format!("--cgroup-parent={}", self.sandbox.cgroup));
+        self.run(&[&["run", "--detach", &name, &cgroup], arguments].concat());
+    }
+
+    #[track_caller]
+    pub fn inspect(&self, container: &str, field: &str) -> String {
+        self.run(&["inspect", "--format", &format!("{{{{{field}}}}}"), container])
+    }
+
+    /// The main process of a container, as the sandbox sees it.
+    #[track_caller]
+    pub fn pid(&self, container: &str) -> String {
+        self.inspect(container, ".State.Pid")
+    }
+
+    #[track_caller]
+    pub fn sh(&self, container: &str, script: &str) -> String {
+        self.run(&["exec", container, "sh", "-euc", script])
+    }
+
+    /// Stops pause, which ends in order: what does not end on SIGTERM is killed a second later, and its status is 137.
+    #[track_caller]
+    pub fn ends(&self, container: &str) {
+        self.run(&["stop", "--time=1", container]);
+        self.has_ended(container);
+    }
+
+    #[track_caller]
+    pub fn has_ended(&self, container: &str) {
+        assert_eq!(self.inspect(container, ".State.ExitCode"), "0", "the status of {container}");
+        let said = self.sandbox.run(&["sh", "-c", &format!("{} logs {container} 2>&1", self.program)]);
+        assert_eq!(said, TERMINATED.trim_end(), "what {container} said");
+    }
+}

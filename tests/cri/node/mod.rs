@@ -210,14 +210,12 @@ impl Node {
     /// Runs so many sandboxes at once.
     #[track_caller]
     pub fn run_at_once(&self, count: usize) -> Vec<Pod<'_>> {
-        let configs: Vec<_> = (0..count).map(|_| self.pod_config(|_| {})).collect();
-        let ids = self.at_once(configs.iter().map(|config| {
+        let started = self.at_once((0..count).map(|_| {
+            let (config, mut services) = (self.pod_config(|_| {}), self.services());
             let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: self.kind.runtime.into() };
-            let mut services = self.services();
-            async move { services.run_pod_sandbox(run).await }
+            async move { Ok((config, services.run_pod_sandbox(run).await?.into_inner().pod_sandbox_id)) }
         }));
-        let pods = configs.into_iter().zip(ids);
-        pods.map(|(config, response)| Pod { node: self, config, id: response.pod_sandbox_id }).collect()
+        started.into_iter().map(|(config, id)| Pod { node: self, config, id }).collect()
     }
 
     /// Stops and removes Pods at once.
@@ -232,25 +230,14 @@ impl Node {
         }));
     }
 
-    /// What all the calls return, in their order.
+    /// What all the calls return, in any order.
     #[track_caller]
     fn at_once<T: Send + 'static>(
         &self,
-        calls: impl Iterator<Item = impl Future<Output = Result<Response<T>, Status>> + Send + 'static>,
+        calls: impl Iterator<Item = impl Future<Output = Result<T, Status>> + Send + 'static>,
     ) -> Vec<T> {
-        let results = self.calls.block_on(async {
-            let mut set = JoinSet::new();
-            for (number, call) in calls.enumerate() {
-                set.spawn(async move { (number, call.await) });
-            }
-            set.join_all().await
-        });
-        let mut responses: Vec<_> = results
-            .into_iter()
-            .map(|(number, result)| (number, result.unwrap_or_else(|status| panic!("{status:?}")).into_inner()))
-            .collect();
-        responses.sort_by_key(|(number, _)| *number);
-        responses.into_iter().map(|(_, response)| response).collect()
+        let results = self.calls.block_on(async { calls.collect::<JoinSet<_>>().join_all().await });
+        results.into_iter().collect::<Result<_, _>>().unwrap_or_else(|status| panic!("{status:?}"))
     }
 
     fn pod_config(&self, adjust: impl FnOnce(&mut LinuxSandboxSecurityContext)) -> PodSandboxConfig {

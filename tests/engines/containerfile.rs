@@ -3,7 +3,7 @@
 
 use oci_spec::image::{Arch, ImageConfiguration, Os};
 use pause_tests::sandbox::Sandbox;
-use pause_tests::{built, platform};
+use pause_tests::{archive, built, platform};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,7 +15,7 @@ use tar::{EntryType, Header};
 #[ignore = "needs root and buildah: cargo test --test engines containerfile:: -- --ignored"]
 fn buildah_builds_the_same_image() {
     let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::new());
-    let tools = Image::read(&pause_tests::archive(directory.path(), &[platform()], &[NAME]).0);
+    let tools = Image::read(&archive(directory.path(), &[platform()], &[NAME]).0);
     // What the Containerfile copies.
     built(&[platform()]);
     sandbox.run(&["buildah", "build", "--tag", NAME, "."]);
@@ -24,49 +24,22 @@ fn buildah_builds_the_same_image() {
     assert_eq!(Image::read(&archive), tools, "what buildah built, and the tool's image");
 }
 
+/// The old builder, and BuildKit, for which a client newer than 20.10 needs buildx as well.
 #[test]
 #[ignore = "needs root and docker: cargo test --test engines containerfile:: -- --ignored"]
-fn dockers_old_builder_builds_the_same_image() {
-    docker_builds_the_same_image("DOCKER_BUILDKIT=0");
-}
-
-/// With a client that is newer than 20.10 this needs buildx as well.
-#[test]
-#[ignore = "needs root and docker: cargo test --test engines containerfile:: -- --ignored"]
-fn dockers_buildkit_builds_the_same_image() {
-    docker_builds_the_same_image("DOCKER_BUILDKIT=1");
-}
-
-fn docker_builds_the_same_image(builder: &str) {
+fn dockers_builders_build_the_same_image() {
     let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::with_docker());
-    let tools = Image::read(&pause_tests::archive(directory.path(), &[platform()], &[NAME]).0);
-    // What the Containerfile copies.
+    let tools = Image::read(&archive(directory.path(), &[platform()], &[NAME]).0);
     built(&[platform()]);
-    sandbox.run(&["env", builder, "docker", "build", "--tag", NAME, "--file=Containerfile", "."]);
-    let archive = directory.path().join("built.tar");
-    sandbox.run(&["docker", "save", "--output", path(&archive), NAME]);
-    assert_eq!(Image::read(&archive), tools, "what docker built, and the tool's image");
-}
-
-#[test]
-#[ignore = "needs root and docker: cargo test --test engines containerfile:: -- --ignored"]
-fn docker_loads_the_tools_image_under_all_its_names() {
-    let (directory, sandbox) = (tempfile::tempdir().expect("a directory"), Sandbox::with_docker());
-    let names = [NAME, "docker.io/rancher/mirrored-pause:3.6"];
-    let archive = pause_tests::archive(directory.path(), &[platform()], &names).0;
-    sandbox.run(&["docker", "load", "--input", path(&archive)]);
-    for name in names {
-        let saved = directory.path().join("saved.tar");
-        sandbox.run(&["docker", "save", "--output", path(&saved), name]);
-        assert_eq!(Image::read(&saved), Image::read(&archive), "{name} as docker has it, and the tool's image");
+    for builder in ["DOCKER_BUILDKIT=0", "DOCKER_BUILDKIT=1"] {
+        sandbox.run(&["env", builder, "docker", "build", "--no-cache", "--tag", NAME, "--file=Containerfile", "."]);
+        let archive = directory.path().join("built.tar");
+        sandbox.run(&["docker", "save", "--output", archive.to_str().expect("UTF-8"), NAME]);
+        assert_eq!(Image::read(&archive), tools, "what docker built with {builder}, and the tool's image");
     }
 }
 
 const NAME: &str = "registry.k8s.io/pause:3.10";
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
 
 /// What an image comes to: what is run, as whom, and every file in it. Engines add a search path for programs to the
 /// environment, which a program that starts no other never reads.

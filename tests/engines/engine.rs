@@ -3,6 +3,17 @@
 use pause_tests::sandbox::{DOCKER, Sandbox};
 use pause_tests::{TERMINATED, platform};
 
+#[test]
+#[ignore = "needs root, podman and docker.io: cargo test --test engines engine:: -- --ignored"]
+fn the_image_is_loaded_under_all_its_names() {
+    let names = ["registry.k8s.io/pause:3.10", "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
+    for program in ["podman", "docker"] {
+        let engine = Engine::new(program, &names);
+        let ids = names.map(|name| engine.run(&["image", "inspect", "--format={{.Id}}", name]));
+        assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} of {program} are {ids:?}");
+    }
+}
+
 pub struct Engine {
     pub sandbox: Sandbox,
     program: &'static str,

@@ -131,15 +131,6 @@ fn sleeps_and_ends_under_the_projects_seccomp_profile() {
     }
 }
 
-#[test]
-#[ignore = "needs root and podman: cargo test --test engines podman:: -- --ignored"]
-fn is_loaded_under_all_its_names() {
-    let names = [IMAGE, "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
-    let podman = Engine::new("podman", &names);
-    let ids = names.map(|name| podman.run(&["image", "inspect", "--format={{.Id}}", name]));
-    assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} are {ids:?}");
-}
-
 const SHARED: [&str; 4] = ["pid", "net", "ipc", "uts"];
 
 /// Creates and starts the Pod; its infra container is named `infra`.

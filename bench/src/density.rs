@@ -1,6 +1,6 @@
 //! Whether the thousandth sandbox costs what the first did: memory and time to start, as their number grows.
 
-use crate::memory::{Group, KIB, Sandboxes};
+use crate::memory::{KIB, MemoryCgroup, Sandboxes};
 use crate::results::*;
 use crate::start::Command;
 use anyhow::{Context, Result, ensure};
@@ -22,9 +22,9 @@ pub fn measure(program: &str, command: &Command, counts: &[usize]) -> Result<Vec
     let namespaces =
         CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
     let mut rows = Vec::new();
-    let mut group = Group::new()?;
+    let mut memory = MemoryCgroup::new()?;
     let mut sandboxes = Sandboxes::default();
-    sandboxes.start(command, namespaces, BEFORE, &mut group)?;
+    sandboxes.start(command, namespaces, BEFORE, &mut memory)?;
     let mut each = 0.0;
     for &count in counts {
         let more = count + BEFORE - sandboxes.0.len();
@@ -35,7 +35,7 @@ pub fn measure(program: &str, command: &Command, counts: &[usize]) -> Result<Vec
         let (mut charged, mut times) = (Vec::new(), Vec::new());
         for part in 0..PARTS {
             let some = more * (part + 1) / PARTS - more * part / PARTS;
-            let started = sandboxes.start(command, namespaces, some, &mut group)?;
+            let started = sandboxes.start(command, namespaces, some, &mut memory)?;
             charged.push(started.charged / KIB);
             times.extend(started.times.iter().map(|time| time.as_secs_f64() * 1e6));
         }

@@ -22,6 +22,7 @@ use start::Command;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 use std::thread;
 use std::time::SystemTime;
 use timing::Interval;
@@ -59,8 +60,17 @@ const QUICK: Amounts = Amounts { rounds: 20, batches: 2, orphans: 1_000, sandbox
 
 const RESULTS: &str = "results.toml";
 
-fn main() -> Result<()> {
-    let Bench { quick, peers, render } = Bench::parse();
+fn main() -> ExitCode {
+    match run(Bench::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(Bench { quick, peers, render }: Bench) -> Result<()> {
     let directory = build::root()?.join(if quick { "target/bench" } else { "bench" });
     let path = directory.join(RESULTS);
     if !render {

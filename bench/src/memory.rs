@@ -17,10 +17,10 @@ const BATCH: usize = 50;
 pub const KIB: f64 = 1024.0;
 
 pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[(&'static str, Figure); 8]> {
-    let mut group = Group::new()?;
+    let mut memory = MemoryCgroup::new()?;
     let (mut baselines, mut sandboxes) = (Sandboxes::default(), Sandboxes::default());
     let mut start = |sandboxes: &mut Sandboxes, command| -> Result<f64> {
-        let charged = sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &mut group)?.charged;
+        let charged = sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &mut memory)?.charged;
         ensure!(charged > 0.0, "the charge fell as sandboxes were started");
         Ok(charged)
     };
@@ -58,12 +58,12 @@ pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[
 }
 
 /// A memory cgroup, and the bytes of kernel memory it was charged when it was last asked: stacks, page tables and objects.
-pub struct Group {
+pub struct MemoryCgroup {
     cgroup: Cgroup,
     charged: u64,
 }
 
-impl Group {
+impl MemoryCgroup {
     pub fn new() -> Result<Self> {
         Ok(Self { cgroup: Cgroup::new("memory")?, charged: 0 })
     }
@@ -133,19 +133,21 @@ impl Sandboxes {
         command: &Command,
         namespaces: CloneFlags,
         count: usize,
-        group: &mut Group,
+        memory: &mut MemoryCgroup,
     ) -> Result<Started> {
         let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | namespaces;
         let mut times = Vec::new();
         // What this process starts in the group is charged to it from its first byte on.
-        group.cgroup.take(Pid::this())?;
-        for _ in 0..count {
+        memory.cgroup.take(Pid::this())?;
+        let all: nix::Result<()> = (0..count).try_for_each(|_| {
             let start = Instant::now();
             self.0.push(command.start(flags, || Ok(()))?);
             times.push(start.elapsed());
-        }
+            Ok(())
+        });
         // What it takes to look at them is not charged to them.
-        group.cgroup.release(Pid::this())?;
+        memory.cgroup.release(Pid::this())?;
+        all.with_context(|| format!("{} sandboxes were started, and no more can be", self.0.len()))?;
         let mut sum = Mapped::default();
         for sandbox in &self.0[self.0.len() - count..] {
             let process = asleep(sandbox.0)?;
@@ -155,7 +157,7 @@ impl Sandboxes {
                 sum.add(&asleep(Pid::from_raw(child as i32))?)?;
             }
         }
-        Ok(Started { charged: (group.growth()? + sum.anonymous as f64) / count as f64, times })
+        Ok(Started { charged: (memory.growth()? + sum.anonymous as f64) / count as f64, times })
     }
 }
 

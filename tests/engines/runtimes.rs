@@ -61,25 +61,13 @@ fn a_program_for_another_platform_is_told_of() {
     });
 }
 
-/// CRIU takes none of what is part of another system: a network of the sandbox's own, a root that is mounted anew, a
-/// filter, under which it could not work in the process.
 #[test]
 #[ignore = "needs root, conmon and Debian's archive: cargo test --test engines runtimes:: -- --ignored"]
 fn restored_from_a_checkpoint_it_reaps_and_ends_in_order() {
     let node = Node::new(shipped());
     node.sandbox.lay_over(Suite::Sid);
-    let options = Options { runtime: "runc", is_created_first: false, ..CREATED };
-    let mut specification = node.specification(&options);
-    let mut linux = specification.linux().clone().expect("set");
-    let mut namespaces = linux.namespaces().clone().expect("set");
-    namespaces.retain(|namespace| namespace.typ() != LinuxNamespaceType::Network);
-    linux.set_namespaces(Some(namespaces)).set_seccomp(None);
-    let root = RootBuilder::default().path("rootfs").readonly(false).build().expect("whole");
-    // Without CAP_SYS_RESOURCE root reads no limits of another user's.
-    let mut process = specification.process().clone().expect("set");
-    process.set_user(UserBuilder::default().uid(0u32).gid(0u32).build().expect("whole"));
-    specification.set_linux(Some(linux)).set_root(Some(root)).set_process(Some(process));
-    let mut container = node.start_as(&options, &specification);
+    let options = Options { runtime: "runc", is_created_first: false, is_for_criu: true, ..CREATED };
+    let mut container = node.start(&options);
 
     let [bundle, image, work] = ["", "image", "work"].map(|name| node.bundle.path().join(name).display().to_string());
     let common = ["--image-path", &image, "--work-path", &work, "--manage-cgroups-mode", "soft", ID];
@@ -141,6 +129,10 @@ struct Options {
     has_own_pids: bool,
     /// A system call that is taken off the profile's lists.
     unlisted: Option<&'static str>,
+    /// Without what CRIU does not take, for it is part of another system: a network of the sandbox's own, a root that is
+    /// mounted anew, a filter, under which it could not work in the process. As root, for without CAP_SYS_RESOURCE that
+    /// reads no limits of another user's.
+    is_for_criu: bool,
 }
 
 const CREATED: Options = Options {
@@ -150,6 +142,7 @@ const CREATED: Options = Options {
     no_new_privileges: true,
     has_own_pids: true,
     unlisted: None,
+    is_for_criu: false,
 };
 
 fn with_each_option(test: impl Fn(&Node, Options)) {
@@ -234,21 +227,24 @@ impl Node {
 
         let mut namespaces = get_default_namespaces();
         namespaces.retain(|namespace| options.has_own_pids || namespace.typ() != LinuxNamespaceType::Pid);
+        namespaces.retain(|namespace| !options.is_for_criu || namespace.typ() != LinuxNamespaceType::Network);
         let mut mounts = get_default_mounts();
         mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
         // The user of the image, and what containerd makes of a sandbox.
-        let user = UserBuilder::default().uid(65535u32).gid(65535u32).build().expect("whole");
+        let id = if options.is_for_criu { 0u32 } else { 65535 };
+        let user = UserBuilder::default().uid(id).gid(id).build().expect("whole");
         let process = ProcessBuilder::default().args(["/pause".to_owned()]).cwd("/").user(user);
         let process = process.no_new_privileges(options.no_new_privileges).build().expect("whole");
-        let linux = LinuxBuilder::default().namespaces(namespaces).seccomp(profile);
-        let linux = linux.cgroups_path(format!("{}/{ID}", self.sandbox.cgroup)).build().expect("whole");
-        let root = RootBuilder::default().path("rootfs").readonly(true).build().expect("whole");
+        let linux = LinuxBuilder::default().namespaces(namespaces);
+        let mut linux = linux.cgroups_path(format!("{}/{ID}", self.sandbox.cgroup)).build().expect("whole");
+        linux.set_seccomp((!options.is_for_criu).then_some(profile));
+        let root = RootBuilder::default().path("rootfs").readonly(!options.is_for_criu).build().expect("whole");
         let builder = SpecBuilder::default().root(root).process(process).mounts(mounts).hostname(ID).linux(linux);
         builder.build().expect("whole")
     }
 
-    fn command(&self, options: &Options, specification: &Spec) -> Command {
-        specification.save(self.bundle.path().join("config.json")).expect("writable");
+    fn command(&self, options: &Options) -> Command {
+        self.specification(options).save(self.bundle.path().join("config.json")).expect("writable");
         fs::remove_file(self.pid_file()).ok();
         let mut command = self.sandbox.command("sh");
         command
@@ -260,18 +256,13 @@ impl Node {
 
     /// Runs a container that ends by itself.
     fn run(&self, options: &Options) -> Ended {
-        pause_tests::finish(self.command(options, &self.specification(options)))
+        pause_tests::finish(self.command(options))
     }
 
     /// Starts a container, and waits until pause sleeps in it.
     #[track_caller]
     fn start(&self, options: &Options) -> Container<'_> {
-        self.start_as(options, &self.specification(options))
-    }
-
-    #[track_caller]
-    fn start_as(&self, options: &Options, specification: &Spec) -> Container<'_> {
-        self.sleeps(self.command(options, specification), options)
+        self.sleeps(self.command(options), options)
     }
 
     #[track_caller]

@@ -4,7 +4,6 @@ use super::{BUSYBOX, Node};
 use k8s_cri::v1::*;
 use pause_contract::Status;
 use procfs::process::Process;
-use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::PathBuf;
 
@@ -68,7 +67,7 @@ impl Pod<'_> {
     pub fn runs_the_shipped_file(&self) {
         self.sleeps();
         let [runs, shipped] = [&*self.proc().join("exe"), pause_tests::shipped()]
-            .map(|path| Sha256::digest(fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"))));
+            .map(|path| fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}")));
         assert!(runs == shipped, "the sandbox runs another file");
         assert_eq!(self.process().cmdline().expect("readable"), ["/pause"]);
     }

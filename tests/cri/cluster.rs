@@ -169,6 +169,7 @@ impl Cluster {
         let cluster = Self { node: Node::new(Kind { containerd: Containerd::V1, runtime: "runc", more: "" }) };
         cluster.node.start_control_plane();
         cluster.node.start_kubelet(OF_THE_CLUSTER);
+        eventually("the node to register", || cluster.kubectl(&["get", "nodes", "--output=name"]) == "node/node");
         cluster.kubectl(&["wait", "--for=condition=Ready", "node/node", "--timeout=300s"]);
         cluster
     }

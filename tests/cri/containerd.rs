@@ -14,68 +14,55 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Makes tests of groups of promises, each group on the kinds of nodes that make a difference to it.
-macro_rules! on_nodes {
-    ($($group:ident on $kinds:tt: $promises:tt)*) => {
-        $(mod $group {
-            use super::*;
-            on_nodes!(@tests $kinds $promises);
-        })*
-    };
-    (@tests [$($kind:ident),*] $promises:tt) => {
-        $(
-            #[test]
-            #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-            fn $kind() {
-                held(super::$kind(), &$promises);
-            }
-        )*
-    };
+const V1_RUNC: Kind = Kind { containerd: Containerd::V1, runtime: "runc", more: "" };
+const V1_CRUN: Kind = Kind { runtime: "crun", ..V1_RUNC };
+const V2_RUNC: Kind = Kind { containerd: Containerd::V2, ..V1_RUNC };
+const V2_CRUN: Kind = Kind { containerd: Containerd::V2, ..V1_CRUN };
+
+const PROMISES: [fn(&Node); 13] = [
+    runs_the_image_imported_from_its_archive,
+    stops_and_is_removed_without_a_trace,
+    killed_it_is_not_ready_and_another_takes_over,
+    is_confined_by_default,
+    runs_as_the_pods_user,
+    sleeps_under_the_runtimes_seccomp_profile,
+    sleeps_under_a_seccomp_profile_of_the_node,
+    ends_under_a_seccomp_profile_that_denies_it_to_sleep,
+    containers_share_localhost_and_keep_the_address,
+    containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
+    containers_that_share_no_processes_see_none,
+    a_pod_may_use_the_namespaces_of_the_node,
+    a_hundred_run_at_once,
+];
+
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn a_node_with_containerd_1_and_runc_keeps_every_promise() {
+    keeps_every_promise(V1_RUNC);
 }
 
-#[rustfmt::skip]
-on_nodes! {
-    life on [containerd_1_with_runc, containerd_1_with_crun, containerd_2_with_runc, containerd_2_with_crun]: [
-        runs_the_image_imported_from_its_archive,
-        stops_and_is_removed_without_a_trace,
-        killed_it_is_not_ready_and_another_takes_over,
-    ]
-    confinement on [containerd_1_with_runc, containerd_1_with_crun, containerd_2_with_runc, containerd_2_with_crun]: [
-        is_confined_by_default,
-        runs_as_the_pods_user,
-        sleeps_under_the_runtimes_seccomp_profile,
-        sleeps_under_a_seccomp_profile_of_the_node,
-        ends_under_a_seccomp_profile_that_denies_it_to_sleep,
-    ]
-    containers on [containerd_1_with_crun, containerd_2_with_runc]: [
-        containers_share_localhost_and_keep_the_address,
-        containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
-        containers_that_share_no_processes_see_none,
-        a_pod_may_use_the_namespaces_of_the_node,
-        a_hundred_run_at_once,
-    ]
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn a_node_with_containerd_1_and_crun_keeps_every_promise() {
+    keeps_every_promise(V1_CRUN);
 }
 
-const fn containerd_1_with_runc() -> Kind {
-    Kind { containerd: Containerd::V1, runtime: "runc", more: "" }
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn a_node_with_containerd_2_and_runc_keeps_every_promise() {
+    keeps_every_promise(V2_RUNC);
 }
 
-const fn containerd_1_with_crun() -> Kind {
-    Kind { runtime: "crun", ..containerd_1_with_runc() }
+#[test]
+#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+fn a_node_with_containerd_2_and_crun_keeps_every_promise() {
+    keeps_every_promise(V2_CRUN);
 }
 
-const fn containerd_2_with_runc() -> Kind {
-    Kind { containerd: Containerd::V2, ..containerd_1_with_runc() }
-}
-
-const fn containerd_2_with_crun() -> Kind {
-    Kind { containerd: Containerd::V2, ..containerd_1_with_crun() }
-}
-
-/// Holds a node to promises, one after the other; none leaves a trace of its Pods behind.
-fn held(kind: Kind, promises: &[fn(&Node)]) {
+/// One after the other; none leaves a trace of its Pods behind.
+fn keeps_every_promise(kind: Kind) {
     let node = Node::new(kind);
-    for promise in promises {
+    for promise in PROMISES {
         promise(&node);
         node.remove_at_once(node.pods());
         assert_eq!(node.traces(), Traces::default());
@@ -84,23 +71,14 @@ fn held(kind: Kind, promises: &[fn(&Node)]) {
 
 /// What unpacks images, beside the overlays of all other tests. The image is loaded as deploy/containerd.md has it.
 const SNAPSHOTTERS: [(&str, Kind); 4] = [
-    (
-        "native",
-        Kind {
-            more: "[plugins.'io.containerd.grpc.v1.cri'.containerd]\nsnapshotter = 'native'",
-            ..containerd_1_with_runc()
-        },
-    ),
-    (
-        "native",
-        Kind { more: "[plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'native'", ..containerd_2_with_runc() },
-    ),
+    ("native", Kind { more: "[plugins.'io.containerd.grpc.v1.cri'.containerd]\nsnapshotter = 'native'", ..V1_RUNC }),
+    ("native", Kind { more: "[plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'native'", ..V2_RUNC }),
     (
         "erofs",
         Kind {
             more: "[plugins.'io.containerd.service.v1.diff-service']\ndefault = ['erofs', 'walking']
                [plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'erofs'",
-            ..containerd_2_with_runc()
+            ..V2_RUNC
         },
     ),
     (
@@ -108,7 +86,7 @@ const SNAPSHOTTERS: [(&str, Kind); 4] = [
         Kind {
             more: "[plugins.'io.containerd.snapshotter.v1.blockfile']\nscratch_file = '/run/scratch'\nfs_type = 'ext4'
                [plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'blockfile'",
-            ..containerd_2_with_runc()
+            ..V2_RUNC
         },
     ),
 ];
@@ -140,14 +118,8 @@ fn runs_the_image_out_of_every_snapshotter() {
 #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn runs_the_image_whose_layers_are_discarded() {
     for kind in [
-        Kind {
-            more: "[plugins.'io.containerd.grpc.v1.cri'.containerd]\ndiscard_unpacked_layers = true",
-            ..containerd_1_with_runc()
-        },
-        Kind {
-            more: "[plugins.'io.containerd.cri.v1.images']\ndiscard_unpacked_layers = true",
-            ..containerd_2_with_runc()
-        },
+        Kind { more: "[plugins.'io.containerd.grpc.v1.cri'.containerd]\ndiscard_unpacked_layers = true", ..V1_RUNC },
+        Kind { more: "[plugins.'io.containerd.cri.v1.images']\ndiscard_unpacked_layers = true", ..V2_RUNC },
     ] {
         Node::new(kind).run(|_| {}).runs_the_shipped_file();
         let (node, name) = Node::with_registry(kind);
@@ -163,7 +135,7 @@ fn runs_the_image_whose_layers_are_discarded() {
 #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn finds_the_image_by_name_and_digest() {
     for containerd in [Containerd::V1, Containerd::V2] {
-        let (node, digest) = Node::with_digest(Kind { containerd, ..containerd_1_with_runc() });
+        let (node, digest) = Node::with_digest(Kind { containerd, ..V1_RUNC });
         let (name, _) = PAUSE.rsplit_once(':').expect("a tag");
         let tag = ["ctr", "--namespace", "k8s.io", "images", "tag", PAUSE, &format!("{name}@{digest}")];
         node.sandbox.run(&tag);
@@ -184,7 +156,7 @@ fn runs_the_image_imported_from_its_archive(node: &Node) {
 #[test]
 #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn runs_the_image_pulled_from_a_registry() {
-    for kind in [containerd_1_with_runc(), containerd_2_with_crun()] {
+    for kind in [V1_RUNC, V2_CRUN] {
         let (node, name) = Node::with_registry(kind);
         assert_eq!(node.image(&name), None, "the image is there before it is pulled");
         let pod = node.run(|_| {});
@@ -269,7 +241,7 @@ fn a_pod_may_use_the_namespaces_of_the_node(node: &Node) {
 #[test]
 #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
 fn a_pod_may_have_users_of_its_own() {
-    for kind in [containerd_2_with_runc(), containerd_2_with_crun()] {
+    for kind in [V2_RUNC, V2_CRUN] {
         let node = Node::new(kind);
         let pod = node.run(|context| {
             let map = vec![IdMapping { host_id: 100_000, container_id: 0, length: 65_536 }];

@@ -301,15 +301,12 @@ fn a_platform_asked_for_thrice_is_in_the_image_once() {
     assert!(output.everything() == *WRITTEN, "the same platform, named thrice");
 }
 
-/// Through a compiler that keeps a list of what it is told.
 #[test]
 fn what_has_not_changed_is_not_built_again() {
     shipped();
     let directory = Directory::new();
-    let [log, logging] = ["log", "rustc"].map(|name| directory.path(name));
-    let compiler = Path::new(env!("CARGO")).with_file_name("rustc");
-    write_script(&logging, &format!("echo \"$*\" >> '{}'; exec '{}' \"$@\"", log.display(), compiler.display()));
-    Ended::of(xtask(&["build", "--platform=amd64"]).env("RUSTC", logging)).succeeded();
+    let (compiler, log) = logging_compiler(directory.0.path());
+    Ended::of(xtask(&["build", "--platform=amd64"]).env("RUSTC", compiler)).succeeded();
     let log = fs::read_to_string(log).expect("cargo asks the compiler for its version");
     let compiled: Vec<_> = log.lines().filter(|line| line.contains("--crate-name ") && !line.contains("___")).collect();
     assert_eq!(compiled, [""; 0]);
@@ -354,6 +351,14 @@ impl BareToolchain {
         command.env("RUSTC", self.0.path("rustc"));
         command
     }
+}
+
+/// A compiler that keeps a list of what it is told.
+pub fn logging_compiler(directory: &Path) -> (PathBuf, PathBuf) {
+    let [log, logging] = ["log", "rustc"].map(|name| directory.join(name));
+    let compiler = Path::new(env!("CARGO")).with_file_name("rustc");
+    write_script(&logging, &format!("echo \"$*\" >> '{}'; exec '{}' \"$@\"", log.display(), compiler.display()));
+    (logging, log)
 }
 
 fn write_script(path: &Path, text: &str) {

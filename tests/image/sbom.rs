@@ -1,10 +1,10 @@
 //! The bill of materials beside the image names the program by its hash, and what is linked into it: no more and no less
 //! than what the compiler was given.
 
+use crate::image::logging_compiler;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use xtask::build::Program;
@@ -15,14 +15,10 @@ use xtask::sbom::document;
 #[test]
 fn it_names_what_the_compiler_was_given_to_link() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (logging, log) = (directory.path().join("rustc"), directory.path().join("log"));
-    let compiler = Path::new(env!("CARGO")).with_file_name("rustc");
-    let script = format!("#!/bin/sh\necho \"$*\" >> '{}'\nexec '{}' \"$@\"\n", log.display(), compiler.display());
-    fs::write(&logging, script).expect("written");
-    fs::set_permissions(&logging, fs::Permissions::from_mode(0o755)).expect("made executable");
+    let (compiler, log) = logging_compiler(directory.path());
     let mut command = pause_tests::tool();
     // In a directory of its own, so that the compiler is called.
-    command.env("CARGO_TARGET_DIR", directory.path().join("target")).env("RUSTC", logging);
+    command.env("CARGO_TARGET_DIR", directory.path().join("target")).env("RUSTC", compiler);
     let sbom = sbom(command.args(["image", "--platform=amd64"]), directory.path());
 
     let log = fs::read_to_string(log).expect("the compiler was called");

@@ -2,13 +2,14 @@
 //! `--peer` names. A peer that is not there is listed with the package that brings it.
 
 use crate::start::Command;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 use xtask::build::{self, Program};
+use xtask::command::run;
 use xtask::elf::Elf;
 use xtask::platform::Platform;
 use xtask::toolchain;
@@ -120,7 +121,7 @@ fn build_baseline(platform: &'static Platform, directory: &Path) -> Result<PathB
     let root = build::root()?;
     let (object, path) = (directory.join("baseline.o"), directory.join("baseline"));
     run(process::Command::new("gcc").args(["-c", "-o"]).arg(&object).arg(root.join("bench/baseline.S")))?;
-    let mut linker = process::Command::new(toolchain::host_linker()?);
+    let mut linker = process::Command::new(toolchain::find(&[platform])?.linker);
     linker.args(["-flavor", "gnu", "-static", "-pie", "--oformat=binary", "--no-dynamic-linker", "--no-eh-frame-hdr"]);
     linker.args(["--build-id=none", "--defsym=base=0", "--defsym=elf_type=3", "--defsym=elf_data=1"]);
     linker.arg("--script").arg(root.join("src/arch/elf64.ld")).arg("--script").arg(root.join("linker.ld"));
@@ -132,12 +133,4 @@ fn build_baseline(platform: &'static Platform, directory: &Path) -> Result<PathB
 
 fn is_in_path(name: &str) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join(name).is_file())
-}
-
-fn run(command: &mut process::Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
-    if !output.status.success() {
-        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    }
-    Ok(())
 }

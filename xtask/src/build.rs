@@ -1,5 +1,6 @@
 //! `cargo xtask build`: from source to the file that is shipped.
 
+use crate::command::run;
 use crate::elf::Elf;
 use crate::output;
 use crate::platform::{Platform, Selection};
@@ -171,10 +172,8 @@ fn read_toml(name: &str) -> Result<toml::Table> {
 fn refuse_what_stays(toolchain: &Toolchain) -> Result<()> {
     let mut cargo = toolchain.bare_cargo();
     cargo.args(["-Zunstable-options", "config", "get", "--format=json"]).env("RUSTC_BOOTSTRAP", "1");
-    let output = cargo.current_dir(root()?).output().with_context(|| format!("cannot run {cargo:?}"))?;
-    ensure!(output.status.success(), "{cargo:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    let configuration: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("not cargo's configuration")?;
+    let configuration = run(cargo.current_dir(root()?))?;
+    let configuration: serde_json::Value = serde_json::from_str(&configuration).context("not cargo's configuration")?;
     for place in [
         "/patch",
         "/paths",

@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod clients;
+pub mod command;
 pub mod distribution;
 pub mod docs;
 pub mod elf;

@@ -2,6 +2,7 @@
 //! stranger would. Only then it gets its tag. skopeo and cosign do what they are for; this is the order.
 
 use crate::build::{self, Program};
+use crate::command::run;
 use crate::distribution;
 use crate::image::build_image;
 use crate::oci::{self, Image};
@@ -11,11 +12,10 @@ use crate::release::{self, Release};
 use crate::sbom;
 use crate::verify;
 use crate::vex;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use oci_spec::image::Digest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -95,8 +95,7 @@ impl Publish {
         let recorded = Release::own()?;
         if self.signer.identity.is_some() {
             ensure!(recorded.released, "{} does not say `released = true`", release::FILE);
-            let changed = release::git(["diff", "--name-only", "HEAD"]).output().context("cannot run git")?;
-            let changed = String::from_utf8_lossy(&changed.stdout).trim_end().replace('\n', ", ");
+            let changed = run(&mut release::git(["diff", "--name-only", "HEAD"]))?.trim_end().replace('\n', ", ");
             ensure!(changed.is_empty(), "the provenance names a commit, and these were changed since: {changed}");
         }
         recorded.check_sources()?;
@@ -190,9 +189,9 @@ impl Publish {
 impl Origin {
     /// <https://slsa.dev/spec/v1.0/provenance>, as a statement: <https://in-toto.io/Statement/v1>.
     pub fn provenance(&self, name: &str, programs: &[Program], image: &Image, version: &str) -> Result<Vec<u8>> {
-        let head = release::git(["rev-parse", "HEAD"]).output().context("cannot run git")?;
-        let head = String::from_utf8(head.stdout)?.trim_end().to_owned();
-        ensure!(!head.is_empty(), "the provenance names the commit: release from a clone of the repository");
+        let head = run(&mut release::git(["rev-parse", "HEAD"]));
+        let head = head.context("the provenance names the commit: release from a clone of the repository")?;
+        let head = head.trim_end();
         let subject = |name: &str, digest: &str| json!({ "name": name, "digest": { "sha256": digest } });
         let mut subjects = vec![subject(name, image.index.digest().digest())];
         subjects.extend(image.platforms.iter().map(|part| subject(name, part.manifest.digest().digest())));
@@ -362,16 +361,4 @@ fn digest_of(tag: &str) -> Result<Option<Digest>> {
         }
         Err(error) => Err(error.context(format!("cannot tell whether {tag} exists"))),
     }
-}
-
-/// What a command prints, or what it says of its failure.
-fn run(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_owned();
-    let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
-    if !output.status.success() {
-        let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} {} failed: {}", program.display(), words.join(" "), said.trim_end());
-    }
-    String::from_utf8(output.stdout).with_context(|| format!("{} printed what is not UTF-8", program.display()))
 }

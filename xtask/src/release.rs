@@ -2,6 +2,7 @@
 //! alone whether a program or an image is what it says.
 
 use crate::build::{self, Program};
+use crate::command::run;
 use crate::oci::{self, Annotations, Image, Times};
 use crate::output;
 use crate::platform::{PLATFORMS, Platform};
@@ -147,9 +148,8 @@ impl Release {
         if !build::root()?.join(".git").exists() {
             return Ok(format!("Without git nobody has looked whether the program's sources are those of {commit}."));
         }
-        let others = git(["ls-files", "--others", "--exclude-standard", "--"]).args(SOURCES).output();
-        let others = String::from_utf8_lossy(&others.context("cannot run git")?.stdout).trim_end().to_owned();
-        ensure!(others.is_empty(), "git does not know of these, which may change the program: {others}");
+        let others = run(git(["ls-files", "--others", "--exclude-standard", "--"]).args(SOURCES))?;
+        ensure!(others.is_empty(), "git does not know of these, which may change the program: {}", others.trim_end());
         let status = git(["diff", "--quiet", commit, "--"]).args(SOURCES).status().context("cannot run git")?;
         match status.code() {
             Some(0) => Ok(format!("The program's sources are those of {commit}.")),

@@ -1,6 +1,7 @@
 //! Which compiler and which linker build an image on this machine: the active toolchain if it has Rust's core library
 //! for every target, else any that can build that library from its source. No target needs a C compiler.
 
+use crate::command::run;
 use crate::platform::Platform;
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -12,7 +13,7 @@ use std::process::Command;
 pub struct Toolchain {
     cargo: Cargo,
     builds_core: bool,
-    linker: PathBuf,
+    pub linker: PathBuf,
 }
 
 /// A cargo and the compiler it is to run.
@@ -120,20 +121,8 @@ impl Cargo {
 
     /// Asks the compiler for something that it prints in a line.
     fn print<const N: usize>(&self, arguments: [&str; N]) -> Result<String> {
-        let mut rustc = Command::new(&self.rustc);
-        let output = rustc.args(arguments).output();
-        let output = output.with_context(|| format!("cannot run {}", self.rustc.display()))?;
-        if !output.status.success() {
-            bail!("{rustc:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-        }
-        let line = String::from_utf8(output.stdout).with_context(|| format!("{rustc:?} prints what is not UTF-8"))?;
-        Ok(line.trim_end().into())
+        Ok(run(Command::new(&self.rustc).args(arguments))?.trim_end().to_owned())
     }
-}
-
-/// The linker that links the program.
-pub fn host_linker() -> Result<PathBuf> {
-    linker(&Cargo::active())
 }
 
 /// The linker Rust brings, else Debian's of the same LLVM. Both link the same bytes.

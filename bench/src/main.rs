@@ -82,32 +82,21 @@ fn run(Bench { quick, peers, render }: Bench) -> Result<()> {
     if quick { Ok(()) } else { show(&directory) }
 }
 
-/// Draws the pictures, and writes the parts of documents that are generated from the results.
+/// Draws the picture, and writes the parts of documents that are generated from the results.
 fn show(directory: &Path) -> Result<()> {
     let path = directory.join(RESULTS);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let results: Results = toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     for theme in &picture::THEMES {
-        for (name, picture) in
-            [("programs", picture::programs(&results, theme)?), ("density", picture::density(&results, theme)?)]
-        {
-            output::write(&directory.join(format!("{name}-{}.svg", theme.name)), picture.as_bytes(), 0o644)?;
-        }
+        let picture = picture::draw(&results, theme)?;
+        output::write(&directory.join(format!("programs-{}.svg", theme.name)), picture.as_bytes(), 0o644)?;
     }
-    let programs = "What a node pulls, exec to asleep, memory and wake-ups of each program";
-    let density = "Memory and start of a sandbox from 10 to 10,000 of them";
-    let figures = format!("{}\n\n{}", table::figures(&results)?, picture("bench/programs", programs));
-    docs::write("README.md", "figures", &figures)?;
-    let tables = format!("{}\n{}", table::all(&results)?, picture("../bench/density", density));
-    docs::write("docs/benchmarks.md", "bench", &tables)
+    docs::write("README.md", "figures", &format!("{}\n\n{PICTURE}", table::figures(&results)?))?;
+    docs::write("docs/benchmarks.md", "bench", &table::all(&results)?)
 }
 
-fn picture(path: &str, what: &str) -> String {
-    format!(
-        "<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"{path}-dark.svg\">\n\
-         <img src=\"{path}-light.svg\" alt=\"{what}\"></picture>"
-    )
-}
+const PICTURE: &str = r#"<picture><source media="(prefers-color-scheme: dark)" srcset="bench/programs-dark.svg">
+<img src="bench/programs-light.svg" alt="What a node pulls, exec to asleep, memory and wake-ups of each program"></picture>"#;
 
 fn measure(amounts: &Amounts, peers: &[Peer]) -> Result<Results> {
     let platform = platform::host()?;

@@ -1,9 +1,8 @@
-//! What was measured as pictures, for light and for dark pages.
+//! What was measured as a picture, for light and for dark pages.
 
 use crate::peers::{BASELINE, OURS};
 use crate::results::*;
 use anyhow::{Result, anyhow};
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -46,8 +45,6 @@ impl Theme {
     }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
 /// With the digits behind the point, and whether on a logarithmic scale: what is pulled differs by so much that on another
 /// the shortest could not be seen.
 const PANELS: [(&str, &str, usize, bool); 4] = [
@@ -57,11 +54,13 @@ const PANELS: [(&str, &str, usize, bool); 4] = [
     ("Wake-ups by orphans", WAKE_UPS[0], 0, false),
 ];
 
-/// Four panels of bars.
-pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
+/// Four panels of bars, in SVG.
+pub fn draw(results: &Results, theme: &Theme) -> Result<String> {
     const BAR: usize = 22;
     let rows: Vec<&Row> = results.rows.iter().filter(|row| row.figures.contains_key(FILE)).collect();
-    draw((960, 2 * (60 + BAR * rows.len()) as u32), |root| {
+    let mut svg = String::new();
+    let draw = |svg| -> Result<(), Box<dyn std::error::Error>> {
+        let root = SVGBackend::with_string(svg, (960, 2 * (60 + BAR * rows.len()) as u32)).into_drawing_area();
         for ((title, name, digits, is_logarithmic), area) in PANELS.iter().zip(root.split_evenly((2, 2))) {
             area.draw(&Text::new(*title, (150, 22), theme.text(16, HPos::Left)))?;
             let values = rows.iter().map(|row| Ok(row.get(name)?.median())).collect::<Result<Vec<_>>>()?;
@@ -78,76 +77,8 @@ pub fn programs(results: &Results, theme: &Theme) -> Result<String> {
                 area.draw(&Text::new(label, (end + 6, middle), theme.text(13, HPos::Left)))?;
             }
         }
-        Ok(())
-    })
-}
-
-/// Memory and time for each sandbox, as their number grows.
-pub fn density(results: &Results, theme: &Theme) -> Result<String> {
-    draw((960, 320), |root| {
-        let (left, right) = root.split_horizontally(480);
-        lines(&left, theme, results, "Memory charged for each sandbox, KiB", CHARGED_EACH)?;
-        lines(&right, theme, results, "Start of a sandbox, µs", START_EACH)
-    })
-}
-
-fn lines(
-    area: &Area,
-    theme: &Theme,
-    results: &Results,
-    title: &str,
-    name: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let rows: Vec<&Row> = results.rows.iter().filter(|row| row.figures.contains_key(SANDBOXES)).collect();
-    let point = |row: &&Row| Ok::<_, anyhow::Error>((row.get(SANDBOXES)?.median(), row.get(name)?.median()));
-    let points = rows.iter().map(point).collect::<Result<Vec<_>>>()?;
-    let counts: Vec<f64> = points.iter().map(|(count, _)| *count).collect();
-    let (fewest, most) = (counts.iter().copied().fold(f64::MAX, f64::min), counts.iter().copied().fold(1.0, f64::max));
-    let highest = points.iter().map(|(_, value)| *value).fold(1.0, f64::max) * 1.2;
-    let mut chart = ChartBuilder::on(area)
-        .margin(16)
-        .margin_right(90)
-        .caption(title, theme.text(16, HPos::Left))
-        .x_label_area_size(36)
-        .y_label_area_size(56)
-        .build_cartesian_2d((fewest..most).log_scale().with_key_points(counts), 0.0..highest)?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .axis_style(theme.ink)
-        .label_style(theme.text(13, HPos::Center))
-        .x_desc("sandboxes")
-        .x_label_formatter(&|count| format!("{count:.0}"))
-        .y_label_formatter(&|value| format!("{value:.0}"))
-        .draw()?;
-    let mut names = Vec::new();
-    for of_one in rows.chunk_by(|one, other| one.program == other.program) {
-        let colour = theme.of(&of_one[0].program);
-        let points = of_one.iter().map(point).collect::<Result<Vec<_>>>()?;
-        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        chart.draw_series(PointSeries::<_, _, Circle<_, _>, _>::new(points.iter().copied(), 4, colour.filled()))?;
-        if let Some(last) = points.last() {
-            let (x, y) = chart.backend_coord(last);
-            names.push((y, x, &of_one[0].program, colour));
-        }
-    }
-    // Beside where its line ends, but below the last name.
-    names.sort_by_key(|&(y, ..)| y);
-    let (left, top) = area.get_base_pixel();
-    let mut highest = 0;
-    for (y, x, name, colour) in names {
-        let y = (y - top).max(highest);
-        area.draw(&Text::new(name.clone(), (x - left + 10, y), theme.text(13, HPos::Left).color(&colour)))?;
-        highest = y + 15;
-    }
-    Ok(())
-}
-
-fn draw(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<(), Box<dyn std::error::Error>>) -> Result<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        draw(&root).and_then(|()| Ok(root.present()?)).map_err(|error| anyhow!("cannot draw: {error}"))?;
-    }
+        Ok(root.present()?)
+    };
+    draw(&mut svg).map_err(|error| anyhow!("cannot draw: {error}"))?;
     Ok(svg)
 }

@@ -4,7 +4,7 @@
 use libtest_mimic::{Arguments, Trial};
 use nix::unistd::getuid;
 use pause_contract::{Needs, Program, ROWS};
-use pause_tests::{built, code, machine, shipped};
+use pause_tests::{built, machine, shipped};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -51,25 +51,16 @@ static PROGRAMS: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
     programs.into_iter().map(|program| (program.platform.to_string(), program.path)).collect()
 });
 
-/// Asserts that the console has a line `ok NAME` for every row, in their order, and the last line that counts them; and
-/// that by then each instruction of pause has been executed.
+/// Asserts that the console has a line `ok NAME` for every row, in their order, and the last line that counts them.
 fn holds(platform: &'static Platform, kernel: &Kernel) {
-    let program = &PROGRAMS[&platform.to_string()];
     let root = tempfile::tempdir().expect("a directory");
-    for (from, name) in [(&machine::init(platform), "init"), (program, "pause")] {
+    for (from, name) in [(&machine::init(platform), "init"), (&PROGRAMS[&platform.to_string()], "pause")] {
         std::fs::copy(from, root.path().join(name)).expect("readable");
     }
-    let log = ["-d", "in_asm", "-dfilter", machine::addresses_of(kernel, program)];
-    let report = machine::run(kernel, root.path(), &log);
+    let report = machine::run(kernel, root.path(), &[]);
     let lines = report.console.lines().map(str::trim_end);
     let told: Vec<_> = lines.filter(|line| line.starts_with("ok ") || line.starts_with("not ok ")).collect();
     let expected: Vec<_> = ROWS.iter().map(|row| format!("ok {}", row.name)).collect();
     let is_complete = report.console.contains(&format!("{} rows, 0 failures", ROWS.len()));
     assert!(told == expected && is_complete, "{report}");
-    let file = std::fs::read(program).expect("readable");
-    // One of the rows tells where it finds pause mapped, in a line of /proc/PID/maps.
-    let base = report.console.lines().find_map(|line| line.strip_prefix("mapped ")?.split('-').next());
-    let base = u64::from_str_radix(base.expect("a row that holds"), 16).expect("an address");
-    let offsets = report.executed.iter().map(|address| address.wrapping_sub(base));
-    code::is_executed(&file, offsets.filter(|offset| *offset < file.len() as u64).collect());
 }

@@ -235,7 +235,6 @@ fn asleep_it_holds_nothing_but_its_one_segment_and_its_stack(pause: &Program) {
             "[stack]" => own.push("stack"),
             name if OsStr::new(name) == path => {
                 assert_eq!(access, "r-xp", "{map}");
-                println!("mapped {map}");
                 own.push("program");
             }
             // The kernel's own.

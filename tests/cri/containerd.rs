@@ -7,6 +7,7 @@ use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{
     IdMapping, Int64Value, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, SecurityProfile, UserNamespace,
 };
+use pause_tests::PROFILE;
 use pause_tests::clients;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::{SERVE, holds_a_pod};
@@ -299,9 +300,6 @@ fn ends_under_a_seccomp_profile_that_denies_it_to_sleep(node: &Node) {
     let pod = run_with_profile(node, &denying);
     pause_tests::eventually("the sandbox to be not ready", || !pod.is_ready());
 }
-
-/// The project's own, for pause and for what the runtimes do between the filter and pause.
-const PROFILE: &str = include_str!("../../deploy/seccomp.json");
 
 fn run_with_profile<'a>(node: &'a Node, profile: &str) -> Pod<'a> {
     let path = "/run/seccomp.json";

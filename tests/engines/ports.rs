@@ -3,7 +3,7 @@
 
 use pause_tests::debian::{kept, unpack};
 use pause_tests::sandbox::make_orphans;
-use pause_tests::{TERMINATED, WARNING, built, machine, named, profile};
+use pause_tests::{PROFILE, TERMINATED, WARNING, built, machine, named};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -127,7 +127,7 @@ fn runs_a_pod(platform: &'static Platform) {
         root
     });
     for (name, content) in
-        [("init", INIT), ("scenario", &SCENARIO.replace("ORPHANS", &make_orphans(50))), ("seccomp.json", profile::TEXT)]
+        [("init", INIT), ("scenario", &SCENARIO.replace("ORPHANS", &make_orphans(50))), ("seccomp.json", PROFILE)]
     {
         fs::write(kept.join(name), content).expect("writable");
     }

@@ -216,7 +216,7 @@ impl Node {
 
     fn specification(&self, options: &Options) -> Spec {
         // As containerd reads the file: a profile of the runtime's own format, for the machine's architecture.
-        let mut profile: LinuxSeccomp = serde_json::from_str(pause_tests::profile::TEXT).expect("a profile");
+        let mut profile: LinuxSeccomp = serde_json::from_str(pause_tests::PROFILE).expect("a profile");
         profile.set_default_action(options.default_action);
         let mut syscalls = profile.syscalls().clone().expect("system calls");
         for group in &mut syscalls {

@@ -2,11 +2,10 @@
 //! it fails.
 
 use flate2::read::GzDecoder;
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, OciLayout};
+use oci_spec::image::Descriptor;
 use pause_tests::Ended;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use tempfile::TempDir;
-use xtask::oci::{Image, sha256};
+use xtask::oci::{Image, Times, sha256};
 use xtask::platform::{PLATFORMS, Platform};
 use xtask::release::Release;
 
@@ -39,193 +38,128 @@ fn the_image_of_all_eight_is_small() {
     assert!(blobs <= 11_500, "the blobs, the index among them, have {blobs} bytes");
 }
 
+/// Of one platform, and of all; and each blob has the digest and the size that is said of it.
 #[test]
-fn an_archive_of_one_platform_is_what_every_reader_wants() {
-    for platform in PLATFORMS {
-        let archive = Archive::of(&[(platform, b"a program")]);
-        let part = &archive.parts()[0];
-        let document: Value = archive.parse("manifest.json");
-        let expected = json!([{ "Config": path(part.manifest.config()), "Layers": [path(&part.manifest.layers()[0])],
-            "RepoTags": NAMES }]);
-        assert_eq!(document, expected, "Docker before 27 reads this alone");
-        archive.is_sound(&[(platform, b"a program")]);
+fn an_archive_has_what_every_reader_wants_and_nothing_else() {
+    for platforms in PLATFORMS.chunks(1).chain([PLATFORMS]) {
+        let programs: Vec<_> = platforms.iter().map(|platform| (platform, platform.target.as_bytes())).collect();
+        let image = Image::new(&programs, &RELEASE.times(), &RELEASE.annotations(false), || ()).unwrap();
+        let mut files = unpacked(&image.archive(&NAMES.map(str::to_owned)).unwrap());
+        for directory in ["blobs/", "blobs/sha256/"] {
+            files.remove(directory).expect("Apptainer finds no blob in a directory that has no entry");
+        }
+        assert_eq!(json(&files.remove("oci-layout").unwrap()), json!({ "imageLayoutVersion": "1.0.0" }));
+        // Registry clients look for `mediaType`; containerd and Podman for the first name, skopeo for the second.
+        let mut blob = |descriptor: &Descriptor| {
+            let content = files.remove(&path(descriptor)).expect("each blob is named once");
+            assert_eq!((content.len() as u64, &sha256(&content).unwrap()), (descriptor.size(), descriptor.digest()));
+            content
+        };
+        let index = json!({ "schemaVersion": 2, "mediaType": of_kind("index"),
+            "annotations": { "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
+                "org.opencontainers.image.version": env!("CARGO_PKG_VERSION") },
+            "manifests": image.platforms.iter().map(|part| {
+                let mut platform = json!({ "os": "linux", "architecture": part.platform.architecture });
+                platform.as_object_mut().unwrap().extend(variant(part.platform));
+                json!({ "mediaType": of_kind("manifest"), "digest": part.manifest.digest(),
+                    "size": part.manifest.size(), "platform": platform })
+            }).collect::<Vec<_>>() });
+        assert_eq!(json(&blob(&image.index)), index);
+        for (part, (_, program)) in image.platforms.iter().zip(&programs) {
+            let layer = layer(&blob(&part.layer), program);
+            let manifest = json!({ "schemaVersion": 2, "mediaType": of_kind("manifest"),
+                "config": { "mediaType": of_kind("config"), "digest": part.config.digest(), "size": part.config.size() },
+                "layers": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                    "digest": part.layer.digest(), "size": part.layer.size() }] });
+            assert_eq!(json(&blob(&part.manifest)), manifest);
+            // cri-dockerd parses `created`; buildah and skopeo want an entry of `history` for the one layer.
+            let created = format!("{}T00:00:00Z", RELEASE.date);
+            let mut config = json!({ "created": created, "os": "linux", "architecture": part.platform.architecture,
+                "config": { "User": "65535:65535", "Entrypoint": ["/pause"] },
+                "rootfs": { "type": "layers", "diff_ids": [sha256(&layer).unwrap()] },
+                "history": [{ "created": created }] });
+            config.as_object_mut().unwrap().extend(variant(part.platform));
+            assert_eq!(json(&blob(&part.config)), config);
+        }
+        let named = NAMES.map(|name| {
+            json!({ "mediaType": of_kind("index"), "digest": image.index.digest(), "size": image.index.size(),
+                "annotations": { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name } })
+        });
+        let top = json!({ "schemaVersion": 2, "mediaType": of_kind("index"), "manifests": named });
+        assert_eq!(json(&files.remove("index.json").unwrap()), top);
+        // Docker before 27 reads this alone. Of several platforms it would name one to hosts of all.
+        if let [only] = &image.platforms[..] {
+            let document = json!([{ "Config": path(&only.config), "Layers": [path(&only.layer)], "RepoTags": NAMES }]);
+            assert_eq!(json(&files.remove("manifest.json").unwrap()), document);
+        }
+        assert!(files.is_empty(), "{:?}", files.keys());
     }
 }
 
-#[test]
-fn an_archive_of_all_platforms_is_what_every_reader_wants() {
-    let programs: Vec<(&Platform, Vec<u8>)> =
-        PLATFORMS.iter().map(|platform| (platform, format!("of {platform}").into_bytes())).collect();
-    let programs: Vec<_> = programs.iter().map(|(platform, bytes)| (*platform, bytes.as_slice())).collect();
-    let archive = Archive::of(&programs);
-    assert!(!archive.files.contains_key("manifest.json"), "it would name one platform's program to hosts of all");
-    archive.is_sound(&programs);
+fn of_kind(kind: &str) -> String {
+    format!("application/vnd.oci.image.{kind}.v1+json")
+}
+
+fn variant(platform: &Platform) -> Option<(String, Value)> {
+    platform.variant.map(|variant| ("variant".to_owned(), json!(variant)))
+}
+
+/// The layer decompressed: a tar archive of the program alone.
+fn layer(gzip: &[u8], program: &[u8]) -> Vec<u8> {
+    let mut layer = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut layer).unwrap();
+    assert!(layer.ends_with(&[0; 1024]), "a tar archive ends with two blocks of zeros");
+    let header = tar::Header::from_byte_slice(&layer[..512]);
+    assert!(header.as_ustar().is_some(), "EROFS takes no other header");
+    assert_eq!((header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0o755, 0, 0));
+    assert_eq!(unpacked(&layer), BTreeMap::from([("pause".to_owned(), program.to_vec())]));
+    layer
 }
 
 #[test]
 fn source_date_epoch_is_the_time_of_everything_that_has_one() {
     let output = Directory::new();
     Ended::of(output.image().env("SOURCE_DATE_EPOCH", "1700000000")).succeeded();
-    let part = &Archive::read(&fs::read(output.path("pause.tar")).unwrap()).parts()[0];
-    let created = part.config.created().as_deref();
-    let history = part.config.history().iter().flatten().map(|entry| entry.created().as_deref());
-    assert_eq!([created].into_iter().chain(history).collect::<Vec<_>>(), [Some("2023-11-14T22:13:20Z"); 2]);
-    assert_eq!(part.entry().0.mtime().unwrap(), 1_700_000_000);
-}
-
-/// What is in an archive, by path.
-struct Archive {
-    entries: Vec<String>,
-    files: BTreeMap<String, Vec<u8>>,
+    let times = Times { created: "2023-11-14T22:13:20Z".into(), mtime: 1_700_000_000 };
+    let image = of_this_platform(&times);
+    assert!(fs::read(output.path("pause.tar")).unwrap() == image.archive(&[OWN_NAME.to_owned()]).unwrap());
+    let layer = &image.blobs.0[&path(&image.platforms[0].layer)];
+    let mut header = [0; 512];
+    GzDecoder::new(&**layer).read_exact(&mut header).unwrap();
+    assert_eq!(tar::Header::from_byte_slice(&header).mtime().unwrap(), times.mtime);
+    let config = json(&image.blobs.0[&path(&image.platforms[0].config)]);
+    assert_eq!([&config["created"], &config["history"][0]["created"]], [&*times.created; 2]);
 }
 
 const NAMES: [&str; 2] = ["registry.k8s.io/pause:3.10", "localhost/pause:1"];
+const OWN_NAME: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
 static RELEASE: LazyLock<Release> = LazyLock::new(|| Release::own().expect("release.toml"));
 
-impl Archive {
-    fn of(programs: &[(&'static Platform, &[u8])]) -> Self {
-        let image = Image::new(programs, &RELEASE.times(), &RELEASE.annotations(false), || ()).unwrap();
-        Self::read(&image.archive(&NAMES.map(str::to_owned)).unwrap())
-    }
-
-    fn read(archive: &[u8]) -> Self {
-        let (mut entries, mut files) = (Vec::new(), BTreeMap::new());
-        for entry in tar::Archive::new(archive).entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let name = entry.path().unwrap().to_str().unwrap().to_owned();
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).unwrap();
-            let kind = if name.ends_with('/') { b'5' } else { b'0' };
-            assert_eq!((entry.header().as_bytes()[156], entry.header().mtime().unwrap()), (kind, 0), "{name}");
-            entries.push(name.clone());
-            files.insert(name, content);
-        }
-        Self { entries, files }
-    }
-
-    fn parse<T: DeserializeOwned>(&self, name: &str) -> T {
-        serde_json::from_slice(&self.files[name]).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    /// The content of a blob that has the digest and the size that its descriptor says.
-    fn blob(&self, descriptor: &Descriptor) -> &[u8] {
-        let content = &self.files[&path(descriptor)];
-        assert_eq!((content.len() as u64, &sha256(content).unwrap()), (descriptor.size(), descriptor.digest()));
-        content
-    }
-
-    fn document<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> T {
-        serde_json::from_slice(self.blob(descriptor)).unwrap()
-    }
-
-    fn references(&self) -> Vec<String> {
-        let top: ImageIndex = self.parse("index.json");
-        let name = |entry: &Descriptor| {
-            let names = entry.annotations().clone().expect("names");
-            // skopeo looks for the first, containerd and Podman for the second.
-            assert_eq!(names["org.opencontainers.image.ref.name"], names["io.containerd.image.name"]);
-            names["io.containerd.image.name"].clone()
-        };
-        top.manifests().iter().map(name).collect()
-    }
-
-    fn index(&self) -> Descriptor {
-        let top: ImageIndex = self.parse("index.json");
-        assert!(top.manifests().iter().all(|entry| entry.digest() == top.manifests()[0].digest()), "one image");
-        top.manifests()[0].clone()
-    }
-
-    fn parts(&self) -> Vec<Part> {
-        let index: ImageIndex = self.document(&self.index());
-        let part = |entry: &Descriptor| {
-            let manifest: ImageManifest = self.document(entry);
-            let mut layer = Vec::new();
-            GzDecoder::new(self.blob(&manifest.layers()[0])).read_to_end(&mut layer).unwrap();
-            Part { named: entry.clone(), config: self.document(manifest.config()), manifest, layer }
-        };
-        index.manifests().iter().map(part).collect()
-    }
-
-    fn is_sound(&self, programs: &[(&Platform, &[u8])]) {
-        assert_eq!(self.references(), NAMES);
-        // Apptainer finds no blob in a directory that has no entry.
-        assert_eq!(self.entries[..2], ["blobs/", "blobs/sha256/"]);
-        assert_eq!(self.parse::<OciLayout>("oci-layout").image_layout_version(), "1.0.0");
-        let index: Value = self.document(&self.index());
-        let annotations = json!({ "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
-            "org.opencontainers.image.version": env!("CARGO_PKG_VERSION") });
-        assert_eq!(index["annotations"], annotations, "no revision has made these programs");
-        let parts = self.parts();
-        assert_eq!(parts.len(), programs.len());
-        let mut blobs = BTreeSet::from([path(&self.index())]);
-        for (part, (platform, program)) in parts.iter().zip(programs) {
-            part.is_sound(&platform.to_string(), program);
-            blobs.extend([&part.named, part.manifest.config(), &part.manifest.layers()[0]].map(path));
-            self.says_what_it_is(&path(&part.named), "manifest");
-        }
-        self.says_what_it_is("index.json", "index");
-        self.says_what_it_is(&path(&self.index()), "index");
-        let there = self.entries[2..].iter().filter(|name| name.starts_with("blobs/")).cloned();
-        assert_eq!(there.collect::<BTreeSet<_>>(), blobs, "each blob is in a document");
-    }
-
-    fn says_what_it_is(&self, name: &str, kind: &str) {
-        let kind = format!("application/vnd.oci.image.{kind}.v1+json");
-        assert_eq!(self.parse::<Value>(name)["mediaType"], kind, "registry clients look for it in {name}");
-    }
+/// The image of the shipped file. A compiler that nothing is recorded of may give another program.
+fn of_this_platform(times: &Times) -> Image {
+    let program = fs::read(shipped()).unwrap();
+    let programs = [(xtask::platform::host().unwrap(), &*program)];
+    Image::new(&programs, times, &RELEASE.annotations(RELEASE.has(&programs).unwrap()), || ()).unwrap()
 }
 
-/// One platform's part of an image.
-struct Part {
-    /// By the index.
-    named: Descriptor,
-    manifest: ImageManifest,
-    config: ImageConfiguration,
-    /// Decompressed.
-    layer: Vec<u8>,
+/// What is in an archive, by path. EROFS leaves out what has no type flag.
+fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_str().unwrap().to_owned();
+        let kind = if name.ends_with('/') { b'5' } else { b'0' };
+        assert_eq!((entry.header().as_bytes()[156], entry.header().mtime().unwrap()), (kind, 0), "{name}");
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        (name, content)
+    });
+    entries.collect()
 }
 
-impl Part {
-    /// The header and the content of the layer's one entry.
-    fn entry(&self) -> (tar::Header, Vec<u8>) {
-        assert!(self.layer.ends_with(&[0; 1024]), "a tar archive ends with two blocks of zeros");
-        let mut archive = tar::Archive::new(self.layer.as_slice());
-        let mut entries = archive.entries().unwrap();
-        let mut entry = entries.next().expect("an entry").unwrap();
-        let mut program = Vec::new();
-        entry.read_to_end(&mut program).unwrap();
-        let header = entry.header().clone();
-        assert!(entries.next().is_none(), "a second entry");
-        (header, program)
-    }
-
-    fn is_sound(&self, platform: &str, program: &[u8]) {
-        let (header, content) = self.entry();
-        assert_eq!((header.path().unwrap().as_ref(), &*content), (Path::new("pause"), program));
-        assert!(header.as_ustar().is_some(), "EROFS takes no other header");
-        assert_eq!(header.as_bytes()[156], b'0', "EROFS leaves out what has no type flag");
-        let (mode, owner) = (header.mode().unwrap(), (header.uid().unwrap(), header.gid().unwrap()));
-        assert_eq!((mode, owner, header.mtime().unwrap()), (0o755, (0, 0), 0));
-
-        let config = &self.config;
-        let named = self.named.platform().clone().expect("a platform");
-        for (os, architecture, variant) in [
-            (config.os(), config.architecture(), config.variant()),
-            (named.os(), named.architecture(), named.variant()),
-        ] {
-            let variant = variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-            assert_eq!(format!("{os}/{architecture}{variant}"), platform);
-        }
-        let execution = config.config().clone().expect("a config to run by");
-        assert_eq!(execution.user().as_deref(), Some("65535:65535"));
-        assert_eq!(execution.entrypoint().as_deref(), Some(["/pause".to_owned()].as_slice()));
-        assert_eq!(config.rootfs().diff_ids(), &[sha256(&self.layer).unwrap().to_string()]);
-        let created = config.created().as_ref().expect("cri-dockerd parses it");
-        let history: Vec<_> = config.history().iter().flatten().map(|entry| entry.created().as_ref()).collect();
-        assert_eq!(history, [Some(created)], "buildah and skopeo want an entry for the one layer");
-        assert!(created.ends_with("T00:00:00Z"), "the version's day: {created}");
-    }
+fn json(document: &[u8]) -> Value {
+    serde_json::from_slice(document).expect("JSON")
 }
 
 fn path(descriptor: &Descriptor) -> String {
@@ -238,13 +172,8 @@ fn path(descriptor: &Descriptor) -> String {
 fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
     let output = Directory::new();
     let done = Ended::of(&mut output.image()).succeeded();
-    let program = fs::read(shipped()).unwrap();
-    let programs = [(xtask::platform::host().unwrap(), &*program)];
-    // A compiler that nothing is recorded of may give another program.
-    let annotations = RELEASE.annotations(RELEASE.has(&programs).unwrap());
-    let image = Image::new(&programs, &RELEASE.times(), &annotations, || ()).unwrap();
-    let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION")).to_owned();
-    let archive = image.archive(std::slice::from_ref(&own)).unwrap();
+    let image = of_this_platform(&RELEASE.times());
+    let archive = image.archive(&[OWN_NAME.to_owned()]).unwrap();
     assert!(fs::read(output.path("pause.tar")).unwrap() == archive, "another image");
     let sbom: Value = serde_json::from_slice(&fs::read(output.path("pause.cdx.json")).unwrap()).unwrap();
     let hash = sbom["metadata"]["component"]["hashes"][0]["content"].as_str();
@@ -254,7 +183,7 @@ fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
     let has_row = done.stdout.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
     assert!(has_row, "no row with {row:?}\n{done}");
     let [archive, sbom] = ["pause.tar", "pause.cdx.json"].map(|file| output.path(file).display().to_string());
-    for line in [own, archive, sbom] {
+    for line in [OWN_NAME, &*archive, &*sbom] {
         assert!(done.stdout.lines().any(|printed| printed == line), "no line {line}\n{done}");
     }
     assert!(done.stdout.contains("release"), "whether this is one\n{done}");
@@ -266,14 +195,17 @@ fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
     let names = |arguments: &[&str]| {
         let output = Directory::new();
         Ended::of(output.image().args(arguments)).succeeded();
-        Archive::read(&fs::read(output.path("pause.tar")).unwrap()).references()
+        let top = json(&unpacked(&fs::read(output.path("pause.tar")).unwrap())["index.json"]);
+        let names = top["manifests"].as_array().unwrap().iter();
+        names
+            .map(|entry| entry["annotations"]["io.containerd.image.name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     // In full, because containerd takes names as they stand; and each once.
     let tags = ["--tag=a.example:5000/a/pause:3.10", "--tag=pause:2", "--tag=docker.io/library/pause:2"];
     assert_eq!(names(&tags), ["a.example:5000/a/pause:3.10", "docker.io/library/pause:2"]);
-    let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
     let k3s = ["docker.io/rancher/mirrored-pause:3.10.2", "docker.io/rancher/mirrored-pause:3.6"];
-    assert_eq!(names(&["--for=k3s"]), [k3s[0], k3s[1], own]);
+    assert_eq!(names(&["--for=k3s"]), [k3s[0], k3s[1], OWN_NAME]);
     let others = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.7"];
     let asked_for = ["--for=microk8s", "--for=kind", "--for=k3s", "--tag=example.org/pause:1"];
     assert_eq!(names(&asked_for), [others[0], others[1], k3s[0], k3s[1], "example.org/pause:1"]);
@@ -283,8 +215,7 @@ fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
 fn for_a_distribution_the_commands_that_load_it_and_go_back_are_shown() {
     let output = Directory::new();
     let done = Ended::of(output.image().args(["--for=kind", "--for=cri-o"])).succeeded();
-    let own = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
-    let names = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1", own];
+    let names = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1", OWN_NAME];
     for command in [
         "kind load image-archive pause.tar",
         "podman pull oci-archive:pause.tar:registry.k8s.io/pause:3.10.1",
@@ -511,17 +442,12 @@ impl Directory {
         command
     }
 
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.path()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
     fn everything(&self) -> Files {
-        let file = |name: String| {
-            let path = self.path(&name);
-            (name, (fs::metadata(&path).unwrap().permissions().mode(), fs::read(path).unwrap()))
+        let file = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, (entry.metadata().unwrap().permissions().mode(), fs::read(entry.path()).unwrap()))
         };
-        self.names().into_iter().map(file).collect()
+        fs::read_dir(self.0.path()).unwrap().map(|entry| file(entry.unwrap())).collect()
     }
 }
 

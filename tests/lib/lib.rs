@@ -11,10 +11,8 @@ use xtask::platform::{PLATFORMS, Platform};
 use xtask::release::Release;
 
 pub mod clients;
-pub mod code;
 pub mod debian;
 pub mod machine;
-pub mod profile;
 pub mod sandbox;
 
 pub use pause_contract::{ERROR, Ended, INTERRUPT, TERMINATED, VERSION, WARNING, end, eventually, finish, within};
@@ -24,6 +22,9 @@ pub const ROOT: &str = {
     let own = env!("CARGO_MANIFEST_DIR");
     own.split_at(own.len() - "/tests/lib".len()).0
 };
+
+/// The seccomp profile for nodes, in Docker's format.
+pub const PROFILE: &str = include_str!("../../deploy/seccomp.json");
 
 /// Where cargo builds; what is downloaded or built for the tests is kept there too.
 pub fn target() -> PathBuf {

@@ -1,6 +1,5 @@
 //! The shipped file, taken apart, executed step by step and put under load.
 
-mod arguments;
 mod elf;
 mod instructions;
 mod load;

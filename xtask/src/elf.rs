@@ -8,7 +8,6 @@ use std::fs;
 
 pub struct Elf {
     pub machine: Machine,
-    pub is_64: bool,
     pub kind: FileType,
     /// Whether the kernel has to load another program to run this one.
     pub interpreted: bool,
@@ -31,8 +30,8 @@ pub struct Load {
 impl Elf {
     pub fn parse(data: &[u8]) -> Result<Self> {
         match FileKind::parse(data) {
-            Ok(FileKind::Elf32) => read::<FileHeader32<Endianness>>(data, false),
-            Ok(FileKind::Elf64) => read::<FileHeader64<Endianness>>(data, true),
+            Ok(FileKind::Elf32) => read::<FileHeader32<Endianness>>(data),
+            Ok(FileKind::Elf64) => read::<FileHeader64<Endianness>>(data),
             _ => bail!("not an ELF file"),
         }
     }
@@ -48,12 +47,11 @@ impl Elf {
     }
 }
 
-fn read<Header: FileHeader<Endian = Endianness>>(data: &[u8], is_64: bool) -> Result<Elf> {
+fn read<Header: FileHeader<Endian = Endianness>>(data: &[u8]) -> Result<Elf> {
     let file = ElfFile::<Header>::parse(data).context("damaged ELF file")?;
     let (header, endian) = (file.elf_header(), file.endian());
     let mut elf = Elf {
         machine: header.e_machine(endian),
-        is_64,
         kind: header.e_type(endian),
         interpreted: false,
         headers: u64::from(header.e_ehsize(endian))

@@ -33,8 +33,8 @@ pub struct Kernel {
     pub architecture: &'static str,
     pub suite: &'static str,
     pub package: &'static str,
-    /// The virtual machine.
-    pub qemu: &'static [&'static str],
+    /// The virtual machine: QEMU and its options.
+    pub qemu: &'static str,
     /// What the kernel is told.
     pub arguments: &'static str,
 }
@@ -87,71 +87,53 @@ pub static PLATFORMS: &[Platform] = &[
     },
 ];
 
+#[rustfmt::skip]
 const AMD64: Kernel = Kernel {
-    architecture: "amd64",
-    suite: "bookworm",
-    package: "linux-image-cloud-amd64",
-    qemu: &["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", "256"],
-    arguments: "console=ttyS0",
+    architecture: "amd64", suite: "bookworm", package: "linux-image-cloud-amd64",
+    qemu: "qemu-system-x86_64 -M q35 -cpu max -m 256", arguments: "console=ttyS0",
 };
+#[rustfmt::skip]
 const I386: Kernel = Kernel {
-    architecture: "i386",
-    suite: "bookworm",
-    package: "linux-image-686",
-    qemu: &["qemu-system-i386", "-M", "pc", "-m", "256"],
-    arguments: "console=ttyS0",
+    architecture: "i386", suite: "bookworm", package: "linux-image-686",
+    qemu: "qemu-system-i386 -M pc -m 256", arguments: "console=ttyS0",
 };
+#[rustfmt::skip]
 const ARM64: Kernel = Kernel {
-    architecture: "arm64",
-    suite: "bookworm",
-    package: "linux-image-arm64",
+    architecture: "arm64", suite: "bookworm", package: "linux-image-arm64",
     // Later processors have no 32-bit mode.
-    qemu: &["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-m", "512"],
-    arguments: "console=ttyAMA0",
+    qemu: "qemu-system-aarch64 -M virt -cpu cortex-a57 -m 512", arguments: "console=ttyAMA0",
 };
 /// Pages of 16 KiB, as on a Raspberry Pi 5, whose processor this is.
+#[rustfmt::skip]
 const ARM64_16K: Kernel = Kernel {
-    architecture: "arm64",
-    suite: "trixie",
-    package: "linux-image-arm64-16k",
-    qemu: &["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a76", "-m", "512"],
-    arguments: "console=ttyAMA0",
+    architecture: "arm64", suite: "trixie", package: "linux-image-arm64-16k",
+    qemu: "qemu-system-aarch64 -M virt -cpu cortex-a76 -m 512", arguments: "console=ttyAMA0",
 };
+#[rustfmt::skip]
 const ARMHF: Kernel = Kernel {
-    architecture: "armhf",
-    suite: "bookworm",
-    package: "linux-image-armmp",
-    qemu: &["qemu-system-arm", "-M", "virt", "-cpu", "cortex-a15", "-m", "512"],
-    arguments: "console=ttyAMA0",
+    architecture: "armhf", suite: "bookworm", package: "linux-image-armmp",
+    qemu: "qemu-system-arm -M virt -cpu cortex-a15 -m 512", arguments: "console=ttyAMA0",
 };
+#[rustfmt::skip]
 const PPC64EL: Kernel = Kernel {
-    architecture: "ppc64el",
-    suite: "bookworm",
-    package: "linux-image-powerpc64le",
-    qemu: &["qemu-system-ppc64", "-M", "pseries", "-cpu", "power9", "-m", "1024"],
-    arguments: "console=hvc0",
+    architecture: "ppc64el", suite: "bookworm", package: "linux-image-powerpc64le",
+    qemu: "qemu-system-ppc64 -M pseries -cpu power9 -m 1024", arguments: "console=hvc0",
 };
+#[rustfmt::skip]
 const S390X: Kernel = Kernel {
-    architecture: "s390x",
-    suite: "bookworm",
-    package: "linux-image-s390x",
-    qemu: &["qemu-system-s390x", "-M", "s390-ccw-virtio", "-cpu", "max", "-m", "512"],
-    arguments: "console=ttysclp0",
+    architecture: "s390x", suite: "bookworm", package: "linux-image-s390x",
+    qemu: "qemu-system-s390x -M s390-ccw-virtio -cpu max -m 512", arguments: "console=ttysclp0",
 };
+#[rustfmt::skip]
 const RISCV64: Kernel = Kernel {
-    architecture: "riscv64",
-    suite: "trixie",
-    package: "linux-image-riscv64",
-    qemu: &["qemu-system-riscv64", "-M", "virt", "-m", "512"],
-    arguments: "console=ttyS0",
+    architecture: "riscv64", suite: "trixie", package: "linux-image-riscv64",
+    qemu: "qemu-system-riscv64 -M virt -m 512", arguments: "console=ttyS0",
 };
+#[rustfmt::skip]
 const LOONG64: Kernel = Kernel {
-    architecture: "loong64",
-    suite: "sid",
-    package: "linux-image-loong64",
-    qemu: &["qemu-system-loongarch64", "-M", "virt", "-cpu", "la464", "-m", "1024"],
+    architecture: "loong64", suite: "sid", package: "linux-image-loong64",
     // The machine has no keyboard controller, and the kernel dies looking for it.
-    arguments: "console=ttyS0 initcall_blacklist=i8042_init",
+    qemu: "qemu-system-loongarch64 -M virt -cpu la464 -m 1024", arguments: "console=ttyS0 initcall_blacklist=i8042_init",
 };
 
 /// As OCI writes it: `linux/amd64`, or `linux/arm/v7` where there is a variant.

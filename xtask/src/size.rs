@@ -26,24 +26,28 @@ pub struct Size {
 impl Size {
     pub fn run(self) -> Result<()> {
         // A wrong path should not have to wait for a build.
-        let peers: Vec<Column> = self.peers.iter().map(Column::of_file).collect::<Result<_>>()?;
+        let peer = |path: &PathBuf| {
+            let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            column(path.display().to_string(), &bytes).with_context(|| format!("cannot measure {}", path.display()))
+        };
+        let peers = self.peers.iter().map(peer).collect::<Result<Vec<_>>>()?;
         let platforms = self.selection.platforms();
         let progress = output::progress(platforms.len())?;
         let programs = build::programs(&platforms, &progress)?;
         progress.finish_and_clear();
-        let ours = programs.iter().map(|program| Column::new(format!("pause, {}", program.platform), &program.bytes));
-        let columns: Vec<Column> = ours.chain(peers.into_iter().map(Ok)).collect::<Result<_>>()?;
-        output::print(&format!("{}\n", compare(&columns)))
+        let ours = programs.iter().map(|program| column(format!("pause, {}", program.platform), &program.bytes));
+        let columns = ours.chain(peers.into_iter().map(Ok)).collect::<Result<Vec<_>>>()?;
+        let mut rows = ROWS.iter().enumerate().map(|(at, name)| {
+            [*name].into_iter().chain(columns.iter().map(move |column| column[at].as_str())).collect::<Vec<_>>()
+        });
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN).set_header(rows.next().context("titles")?).add_rows(rows);
+        output::print(&format!("{table}\n"))
     }
 }
 
-/// One program and what was found out about it, in the order of `ROWS`.
-struct Column {
-    title: String,
-    cells: [String; ROWS.len()],
-}
-
-const ROWS: [&str; 8] = [
+const ROWS: [&str; 9] = [
+    "",
     "file",
     "headers",
     "code",
@@ -54,55 +58,41 @@ const ROWS: [&str; 8] = [
     "stack",
 ];
 
-impl Column {
-    fn of_file(path: &PathBuf) -> Result<Self> {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::new(path.display().to_string(), &bytes).with_context(|| format!("cannot measure {}", path.display()))
-    }
-
-    fn new(title: String, bytes: &[u8]) -> Result<Self> {
-        let elf = Elf::parse(bytes)?;
-        let (code, constants) = match parts(&elf, bytes) {
-            Some((code, constants)) => (code.to_string(), constants.to_string()),
-            None => ("?".into(), "?".into()),
-        };
-        let segments: Vec<String> = elf.loads.iter().map(|load| letters(load.flags)).collect();
-        let is_independent = elf.kind == ET_DYN;
-        let stack = match elf.stack_flags {
-            Some(flags) if !flags.contains(PF_X) => "not executable",
-            Some(_) => "executable",
-            None => "the kernel's default",
-        };
-        let cells = [
-            bytes.len().to_string(),
-            elf.headers.to_string(),
-            code,
-            constants,
-            layer(bytes, 0)?.gzip.len().to_string(),
-            format!("{}: {}", segments.len(), segments.join(" ")),
-            match (is_independent, elf.interpreted) {
-                (true, true) => "yes, with an interpreter",
-                (true, false) => "yes",
-                (false, true) => "no, with an interpreter",
-                (false, false) => "no",
-            }
-            .into(),
-            stack.into(),
-        ];
-        Ok(Self { title, cells })
-    }
+/// What is found out about one program, in the order of `ROWS`, below its title.
+fn column(title: String, bytes: &[u8]) -> Result<[String; ROWS.len()]> {
+    let elf = Elf::parse(bytes)?;
+    let parts = parts(&elf, bytes).map(|parts| parts.map(|part| part.to_string()));
+    let [code, constants] = parts.unwrap_or(["?", "?"].map(str::to_owned));
+    let segments: Vec<String> = elf.loads.iter().map(|load| letters(load.flags)).collect();
+    let is_independent = if elf.kind == ET_DYN { "yes" } else { "no" };
+    let stack = match elf.stack_flags {
+        Some(flags) if !flags.contains(PF_X) => "not executable",
+        Some(_) => "executable",
+        None => "the kernel's default",
+    };
+    Ok([
+        title,
+        bytes.len().to_string(),
+        elf.headers.to_string(),
+        code,
+        constants,
+        layer(bytes, 0)?.gzip.len().to_string(),
+        format!("{}: {}", segments.len(), segments.join(" ")),
+        format!("{is_independent}{}", if elf.interpreted { ", with an interpreter" } else { "" }),
+        stack.into(),
+    ])
 }
 
 /// Bytes of code and of constants: by the section headers, or without them, as in the shipped file, by the first of
 /// pause's texts, for linker.ld puts these behind the code.
-fn parts(elf: &Elf, bytes: &[u8]) -> Option<(u64, u64)> {
+fn parts(elf: &Elf, bytes: &[u8]) -> Option<[u64; 2]> {
     if elf.has_sections {
-        return Some((elf.code, elf.constants));
+        return Some([elf.code, elf.constants]);
     }
     let texts =
         [concat!("pause ", env!("CARGO_PKG_VERSION"), "\n"), "Shutting down, got signal: ", "Warning: ", "Error: "];
     let start = (0..bytes.len()).find(|&at| texts.iter().any(|text| bytes[at..].starts_with(text.as_bytes())))? as u64;
-    Some((start.checked_sub(elf.headers)?, elf.end_of_loads().checked_sub(start)?))
+    Some([start.checked_sub(elf.headers)?, elf.end_of_loads().checked_sub(start)?])
 }
 
 fn letters(flags: ProgramFlags) -> String {
@@ -110,14 +100,4 @@ fn letters(flags: ProgramFlags) -> String {
         .map(|(flag, letter)| if flags.contains(flag) { letter } else { '-' })
         .iter()
         .collect()
-}
-
-fn compare(columns: &[Column]) -> Table {
-    let mut table = Table::new();
-    let titles = columns.iter().map(|column| column.title.as_str());
-    table.load_style(presets::ASCII_MARKDOWN).set_header([""].into_iter().chain(titles));
-    for (row, name) in ROWS.iter().enumerate() {
-        table.add_row([*name].into_iter().chain(columns.iter().map(|column| column.cells[row].as_str())));
-    }
-    table
 }

@@ -4,8 +4,7 @@
 mod kernel;
 
 use crate::debian::{Archive, kept, this_architecture};
-use crate::{ROOT, code, target};
-use std::collections::BTreeSet;
+use crate::{ROOT, target};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -13,26 +12,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use xtask::elf::Elf;
 use xtask::platform::{Kernel, Platform};
 
 /// How long a machine may run. None takes a tenth of it, emulated on an idle processor of this decade.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How a machine was run, what was on its console, and what it executed.
+/// How a machine was run, and what was on its console.
 pub struct Report {
     pub command: String,
     pub ending: String,
     /// What the emulator itself said.
     pub emulator: String,
     pub console: String,
-    /// The addresses of all bytes of instructions that ran in some process.
-    pub executed: BTreeSet<u64>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { command, ending, emulator, console, .. } = self;
+        let Self { command, ending, emulator, console } = self;
         write!(f, "command: {command}\nending: {ending}\nemulator: {emulator}\n{console}")
     }
 }
@@ -43,26 +39,25 @@ pub fn run(kernel: &Kernel, root: &Path, options: &[&str]) -> Report {
     let directory = tempfile::tempdir().expect("a directory");
     let initrd = directory.path().join("initrd");
     let console = directory.path().join("console");
-    let log = directory.path().join("log");
     let mut pack = Command::new("sh");
     let packed =
         pack.args(["-euc", "find . | cpio --quiet --create --format=newc > $0"]).arg(&initrd).current_dir(root);
     assert!(packed.status().expect("sh runs").success(), "{packed:?} failed; it needs the package cpio");
 
-    let mut command = Command::new(kernel.qemu[0]);
-    command.args(&kernel.qemu[1..]).args(["-nodefaults", "-display", "none", "-no-reboot"]);
+    let mut words = kernel.qemu.split(' ');
+    let mut command = Command::new(words.next().expect("a program"));
+    command.args(words).args(["-nodefaults", "-display", "none", "-no-reboot"]);
     command.arg("-serial").arg(format!("file:{}", console.display()));
     command.arg("-kernel").arg(kernel::of(kernel)).arg("-initrd").arg(initrd);
-    // Every process of one program has its instructions at the same addresses.
-    command.arg("-append").arg(format!("{} panic=-1 norandmaps", kernel.arguments));
-    command.args(options).arg("-D").arg(&log);
+    command.arg("-append").arg(format!("{} panic=-1", kernel.arguments));
+    command.args(options);
     let said = directory.path().join("said");
     command.stdin(Stdio::null()).stderr(File::create(&said).expect("a file"));
     let mut child = command.spawn().unwrap_or_else(|error| match error.kind() {
         ErrorKind::NotFound => panic!(
-            "{} is not installed: it is in one of Debian's packages qemu-system-*, of which bookworm-backports has \
+            "{:?} is not installed: it is in one of Debian's packages qemu-system-*, of which bookworm-backports has \
              version 10",
-            kernel.qemu[0]
+            command.get_program()
         ),
         _ => panic!("{command:?} does not start: {error}"),
     });
@@ -79,20 +74,7 @@ pub fn run(kernel: &Kernel, root: &Path, options: &[&str]) -> Report {
         std::thread::sleep(Duration::from_millis(50));
     };
     let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-    let executed = code::translated(&text(log));
-    Report { command: format!("{command:?}"), ending, emulator: text(said), console: text(console), executed }
-}
-
-/// Where a program may be mapped and a kernel is not, for QEMU's option -dfilter.
-pub fn addresses_of(kernel: &Kernel, program: &Path) -> &'static str {
-    let file = fs::read(program).unwrap_or_else(|error| panic!("{program:?}: {error}"));
-    if Elf::parse(&file).expect("an ELF file").is_64 {
-        "0x100000000..0xffffffffffff"
-    } else if ["i386", "armhf"].contains(&kernel.architecture) {
-        "0..0xbfffffff"
-    } else {
-        "0..0xffffffff"
-    }
+    Report { command: format!("{command:?}"), ending, emulator: text(said), console: text(console) }
 }
 
 /// Its first process: the contract's rows, statically linked. For another platform than this machine's the C library is that

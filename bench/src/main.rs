@@ -9,7 +9,6 @@ mod results;
 mod start;
 mod table;
 mod timing;
-mod trace;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -150,7 +149,7 @@ fn images(subjects: &[Subject]) -> Result<Vec<oci::Image>> {
 }
 
 /// How often `figures` says what it does.
-const STEPS: usize = 5;
+const STEPS: usize = 4;
 
 fn figures(
     subject: &Subject,
@@ -161,16 +160,7 @@ fn figures(
 ) -> Result<BTreeMap<String, Figure>> {
     let command = subject.command()?;
     let part = &image.platforms[0];
-    say("system calls and instructions");
-    let (calls, faults) = trace::count_calls_and_faults(&command)?;
-    let numbers = [
-        (FILE, part.program.size),
-        (LAYER, part.layer.size()),
-        (PULLED, image.pulled(part)),
-        (CALLS, calls),
-        (FAULTS, faults),
-        (INSTRUCTIONS, trace::count_instructions(&command)?),
-    ];
+    let numbers = [(FILE, part.program.size), (LAYER, part.layer.size()), (PULLED, image.pulled(part))];
     let mut figures: Vec<_> = numbers.map(|(name, number)| (name, Figure::number(number))).into();
     say("times");
     for (names, interval) in [([EXEC, EXEC_RATIO], Interval::ExecToAsleep), ([TERM, TERM_RATIO], Interval::TermToGone)]

@@ -7,7 +7,7 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pause_contract::cgroup::Cgroup;
-use procfs::process::{MMapPath, Process};
+use procfs::process::Process;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 50;
 pub const KIB: f64 = 1024.0;
 
-pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[(&'static str, Figure); 8]> {
+pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[(&'static str, Figure); 2]> {
     let mut memory = MemoryCgroup::new()?;
     let (mut baselines, mut sandboxes) = (Sandboxes::default(), Sandboxes::default());
     let mut start = |sandboxes: &mut Sandboxes, command| -> Result<f64> {
@@ -34,27 +34,7 @@ pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[
         charged.push(own / KIB);
         ratios.push(own / baseline);
     }
-
-    let mut sum = Mapped::default();
-    let mut page_tables = Vec::new();
-    for sandbox in &sandboxes.0 {
-        let process = Process::new(sandbox.0.as_raw())?;
-        // In KiB.
-        let tables = process.status()?.vmpte.context("the kernel does not tell the size of page tables")?;
-        page_tables.push(tables as f64);
-        sum.add(&process)?;
-    }
-    let average = |sum: u64| Figure::Number(sum as f64 / sandboxes.0.len() as f64 / KIB);
-    Ok([
-        (CHARGED, Figure::of(charged)),
-        (CHARGED_RATIO, Figure::of(ratios)),
-        (PAGE_TABLES, Figure::of(page_tables)),
-        (RESIDENT, average(sum.files + sum.stack + sum.other)),
-        (OF_FILES, average(sum.files)),
-        (OF_STACK, average(sum.stack)),
-        (OF_OTHERS, average(sum.other)),
-        (PROPORTIONAL, average(sum.proportional)),
-    ])
+    Ok([(CHARGED, Figure::of(charged)), (CHARGED_RATIO, Figure::of(ratios))])
 }
 
 /// A memory cgroup, and the bytes of kernel memory it was charged when it was last asked: stacks, page tables and objects.
@@ -86,30 +66,10 @@ impl MemoryCgroup {
     }
 }
 
-/// Bytes of processes, by what they are mapped from.
-#[derive(Default)]
-struct Mapped {
-    files: u64,
-    stack: u64,
-    other: u64,
-    proportional: u64,
-    anonymous: u64,
-}
-
-impl Mapped {
-    fn add(&mut self, process: &Process) -> Result<()> {
-        for map in process.smaps()? {
-            let bytes = |field| map.extension.map.get(field).copied().unwrap_or_default();
-            self.proportional += bytes("Pss");
-            self.anonymous += bytes("Anonymous");
-            *match map.pathname {
-                MMapPath::Path(_) => &mut self.files,
-                MMapPath::Stack => &mut self.stack,
-                _ => &mut self.other,
-            } += bytes("Rss");
-        }
-        Ok(())
-    }
+/// Bytes of the pages that are a process's own.
+fn anonymous(process: &Process) -> Result<u64> {
+    let maps = process.smaps()?;
+    Ok(maps.iter().filter_map(|map| map.extension.map.get("Anonymous")).sum())
 }
 
 /// Programs that run until this goes out of scope.
@@ -148,16 +108,16 @@ impl Sandboxes {
         // What it takes to look at them is not charged to them.
         memory.cgroup.release(Pid::this())?;
         all.with_context(|| format!("{} sandboxes were started, and no more can be", self.0.len()))?;
-        let mut sum = Mapped::default();
+        let mut own = 0;
         for sandbox in &self.0[self.0.len() - count..] {
             let process = asleep(sandbox.0)?;
-            sum.add(&process)?;
+            own += anonymous(&process)?;
             // An init with a program to run for it.
             for child in process.task_main_thread()?.children()? {
-                sum.add(&asleep(Pid::from_raw(child as i32))?)?;
+                own += anonymous(&asleep(Pid::from_raw(child as i32))?)?;
             }
         }
-        Ok(Started { charged: (memory.growth()? + sum.anonymous as f64) / count as f64, times })
+        Ok(Started { charged: (memory.growth()? + own as f64) / count as f64, times })
     }
 }
 

@@ -32,9 +32,6 @@ pub enum Figure {
 pub const FILE: &str = "file, B";
 pub const LAYER: &str = "layer, compressed, B";
 pub const PULLED: &str = "one node pulls, B";
-pub const CALLS: &str = "system calls";
-pub const FAULTS: &str = "page faults";
-pub const INSTRUCTIONS: &str = "instructions";
 pub const EXEC: &str = "exec to asleep, µs";
 pub const EXEC_RATIO: &str = "exec to asleep / baseline";
 pub const TERM: &str = "SIGTERM to gone, µs";
@@ -42,13 +39,6 @@ pub const TERM_RATIO: &str = "SIGTERM to gone / baseline";
 /// By the memory cgroup, as averages of batches.
 pub const CHARGED: &str = "memory charged, KiB";
 pub const CHARGED_RATIO: &str = "memory charged / baseline";
-pub const PAGE_TABLES: &str = "page tables, KiB";
-pub const RESIDENT: &str = "resident";
-pub const OF_FILES: &str = "of files";
-pub const OF_STACK: &str = "of the stack";
-/// Heap, vDSO and whatever else is neither.
-pub const OF_OTHERS: &str = "of anything else";
-pub const PROPORTIONAL: &str = "proportional";
 /// On an idle machine, and on one where its CPU share is the smallest.
 pub const ORPHANS: [&str; 2] = ["orphans", "orphans, CPU-starved"];
 pub const WAKE_UPS: [&str; 2] = ["wake-ups by orphans", "wake-ups by orphans, CPU-starved"];

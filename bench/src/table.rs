@@ -12,13 +12,11 @@ const FIGURES: [(&str, usize); 6] =
     [(FILE, 0), (PULLED, 0), (EXEC_RATIO, 2), (TERM_RATIO, 2), (CHARGED_RATIO, 2), (WAKE_UPS[0], 0)];
 
 #[rustfmt::skip]
-const QUESTIONS: [(&str, &[(&str, usize)]); 8] = [
+const QUESTIONS: [(&str, &[(&str, usize)]); 7] = [
     ("How large is it?", &[(FILE, 0), (LAYER, 0), (PULLED, 0)]),
-    ("How soon does it sleep?", &[(CALLS, 0), (FAULTS, 0), (INSTRUCTIONS, 0), (EXEC, 1), (EXEC_RATIO, 2)]),
+    ("How soon does it sleep?", &[(EXEC, 1), (EXEC_RATIO, 2)]),
     ("How soon is it gone?", &[(TERM, 1), (TERM_RATIO, 2)]),
-    ("What memory is charged for it?", &[(CHARGED, 1), (CHARGED_RATIO, 2), (PAGE_TABLES, 0)]),
-    ("What of it is resident, in KiB?",
-        &[(RESIDENT, 1), (OF_FILES, 1), (OF_STACK, 1), (OF_OTHERS, 1), (PROPORTIONAL, 1)]),
+    ("What memory is charged for it?", &[(CHARGED, 1), (CHARGED_RATIO, 2)]),
     ("What do orphans cost?", &[(ORPHANS[0], 0), (WAKE_UPS[0], 0), (TICKS[0], 0), (ZOMBIES[0], 0)]),
     ("And while it is CPU-starved?", &[(ORPHANS[1], 0), (WAKE_UPS[1], 0), (ZOMBIES[1], 0)]),
     ("Does a sandbox cost more where there are many?",

@@ -1,18 +1,20 @@
 //! Records which clients were run and what held, for `cargo xtask clients`.
 
 use crate::debian::Suite;
-use serde_json::json;
 use std::fs;
+use xtask::clients::Record;
 
 /// To be called when everything has held. The version is found in what the client printed of itself.
 #[track_caller]
 pub fn record(client: &str, suite: Suite, printed: &str, commands: &[String], held: &str) {
     let version = version(printed);
-    let (suite, command) = (suite.name(), commands.join("; "));
-    let row = json!({ "client": client, "suite": suite, "version": version, "command": command, "held": held });
+    let (suite, command) = (suite.name().to_owned(), commands.join("; "));
+    let path = format!("{client}, {suite}: {held}.json");
+    let [client, version, held] = [client, version, held].map(str::to_owned);
+    let record = serde_json::to_vec(&Record { client, suite, version, command, held }).expect("texts");
     let directory = crate::target().join("clients");
     fs::create_dir_all(&directory).expect("writable");
-    fs::write(directory.join(format!("{client}, {suite}: {held}.json")), row.to_string()).expect("writable");
+    fs::write(directory.join(path), record).expect("writable");
 }
 
 #[track_caller]

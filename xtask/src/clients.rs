@@ -1,8 +1,8 @@
-//! `cargo xtask clients`: docs/clients.md, from what the tests recorded.
+//! `cargo xtask clients`: the generated parts of docs/clients.md, from what the tests recorded.
 
-use crate::{build, output};
+use crate::{build, docs};
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -12,63 +12,34 @@ use std::fs;
 #[derive(clap::Args)]
 pub struct Clients {}
 
-const HEAD: &str = "\
-# Clients that read the image
-
-Each of these was run by a test, in a machine within the machine, with Debian's packages: bookworm's are the system's own,
-those of other suites are unpacked beside it. The directory has `pause.tar` of this platform; `layout`, the same
-unpacked; `layer.tar`, its layer; `all.tar` of all platforms; `foreign-first.tar` of another platform and this one;
-`foreign.tar` of two others. `$NAME` is the image's name, `$LAYER` the hash of its layer, `$PLATFORM` this platform.
-
-`cargo xtask clients` writes this page from what the tests recorded.
-
-| client | Debian | command | what held |
-|---|---|---|---|
-";
-
-/// What a test recorded below target/clients.
-#[derive(Deserialize)]
-struct Record {
-    client: String,
-    suite: String,
-    version: String,
-    command: String,
-    held: String,
+/// What a test records in a file below target/clients.
+#[derive(Deserialize, Serialize)]
+pub struct Record {
+    pub client: String,
+    pub suite: String,
+    pub version: String,
+    pub command: String,
+    /// What has held.
+    pub held: String,
 }
-
-const NOT_RUN: [(&str, &str); 6] = [
-    ("CRI-O", "in no suite of Debian; Podman, skopeo and buildah read images with the same library"),
-    ("cri-dockerd, crictl, nerdctl", "in no suite of Debian"),
-    ("k3s, RKE2, k0s, MicroK8s, minikube, Bottlerocket", "in no suite of Debian"),
-    ("kind", "in Debian, but not the image of its nodes"),
-    ("Trivy, Grype, Syft", "in no suite of Debian"),
-    ("Nydus, regclient, the registry clients of .NET and Bazel", "in no suite of Debian"),
-];
 
 impl Clients {
     pub fn run(self) -> Result<()> {
-        let root = build::root()?;
-        let directory = root.join("target/clients");
         let mut rows: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for entry in fs::read_dir(&directory).context("no test has recorded anything below target/clients")? {
+        let records = fs::read_dir(build::root()?.join("target/clients"));
+        for entry in records.context("no test has recorded anything below target/clients")? {
             let Record { client, suite, version, command, held } = serde_json::from_slice(&fs::read(entry?.path())?)?;
             versions.entry(suite.clone()).or_default().insert(format!("{client} {version}"));
-            rows.entry((client, command, held)).or_default().insert(suite);
+            rows.entry((client, command.replace('|', "\\|"), held)).or_default().insert(suite);
         }
-        let mut page = String::from(HEAD);
-        for ((client, command, held), suites) in rows {
-            let suites = Vec::from_iter(suites).join(", ");
-            page += &format!("| {client} | {suites} | `{}` | {held} |\n", command.replace('|', "\\|"));
-        }
-        page += "\n## Versions, as each says itself\n\n";
-        page.extend(
-            versions
-                .into_iter()
-                .map(|(suite, versions)| format!("- {suite}: {}\n", Vec::from_iter(versions).join(", "))),
-        );
-        page += "\n## Not run\n\n| client | why |\n|---|---|\n";
-        page.extend(NOT_RUN.map(|(client, why)| format!("| {client} | {why} |\n")));
-        output::write(&root.join("docs/clients.md"), page.as_bytes(), 0o644)
+        let list = |texts: BTreeSet<String>| Vec::from_iter(texts).join(", ");
+        let mut table = String::from("| client | Debian | command | what held |\n|---|---|---|---|\n");
+        table.extend(rows.into_iter().map(|((client, command, held), suites)| {
+            format!("| {client} | {} | `{command}` | {held} |\n", list(suites))
+        }));
+        docs::write("docs/clients.md", "clients", &table)?;
+        let versions = versions.into_iter().map(|(suite, versions)| format!("- {suite}: {}\n", list(versions)));
+        docs::write("docs/clients.md", "versions", &versions.collect::<String>())
     }
 }

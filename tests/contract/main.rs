@@ -57,10 +57,10 @@ fn holds(platform: &'static Platform, kernel: &Kernel) {
     for (from, name) in [(&machine::init(platform), "init"), (&PROGRAMS[&platform.to_string()], "pause")] {
         std::fs::copy(from, root.path().join(name)).expect("readable");
     }
-    let report = machine::run(kernel, root.path(), &[]);
-    let lines = report.console.lines().map(str::trim_end);
+    let ended = machine::run(kernel, root.path(), &[]);
+    let lines = ended.stdout.lines().map(str::trim_end);
     let told: Vec<_> = lines.filter(|line| line.starts_with("ok ") || line.starts_with("not ok ")).collect();
     let expected: Vec<_> = ROWS.iter().map(|row| format!("ok {}", row.name)).collect();
-    let is_complete = report.console.contains(&format!("{} rows, 0 failures", ROWS.len()));
-    assert!(told == expected && is_complete, "{report}");
+    let is_complete = ended.stdout.contains(&format!("{} rows, 0 failures", ROWS.len()));
+    assert!(told == expected && is_complete, "{ended}");
 }

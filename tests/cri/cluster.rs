@@ -45,7 +45,7 @@ fn pods_of_a_cluster_come_stay_and_go() {
 
     cluster.kubectl(&["delete", "deployment/many", "daemonset/everywhere"]);
     cluster.has_sandboxes(0);
-    assert_eq!(cluster.node.sandbox.run(&["sh", "-c", "pgrep -x pause || true"]), "");
+    assert_eq!(cluster.node.sandbox.sh("pgrep -x pause || true", &[]), "");
 }
 
 fn an_administrator_sees_one_pause_for_each_pod(cluster: &Cluster) {
@@ -112,7 +112,7 @@ fn a_hundred_at_once_beside_the_reference(cluster: &Cluster) {
             let start = Instant::now();
             cluster.scale(HUNDRED);
             let seconds = start.elapsed().as_secs_f64();
-            let charged = cluster.node.sandbox.run(&["sh", "-euc", CHARGED]);
+            let charged = cluster.node.sandbox.sh(CHARGED, &[]);
             println!("round {round}, {name}: available after {seconds:.1} s, {charged} KiB charged for each sandbox");
         }
     }

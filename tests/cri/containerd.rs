@@ -20,7 +20,7 @@ const V1_CRUN: Kind = Kind { runtime: "crun", ..V1_RUNC };
 const V2_RUNC: Kind = Kind { containerd: Containerd::V2, ..V1_RUNC };
 const V2_CRUN: Kind = Kind { containerd: Containerd::V2, ..V1_CRUN };
 
-const PROMISES: [fn(&Node); 13] = [
+const PROMISES: [fn(&Node); 12] = [
     runs_the_image_imported_from_its_archive,
     stops_and_is_removed_without_a_trace,
     killed_it_is_not_ready_and_another_takes_over,
@@ -28,7 +28,6 @@ const PROMISES: [fn(&Node); 13] = [
     runs_as_the_pods_user,
     sleeps_under_the_runtimes_seccomp_profile,
     sleeps_under_a_seccomp_profile_of_the_node,
-    ends_under_a_seccomp_profile_that_denies_it_to_sleep,
     containers_share_localhost_and_keep_the_address,
     containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
     containers_that_share_no_processes_see_none,
@@ -36,28 +35,23 @@ const PROMISES: [fn(&Node); 13] = [
     a_hundred_run_at_once,
 ];
 
-#[test]
-#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn a_node_with_containerd_1_and_runc_keeps_every_promise() {
-    keeps_every_promise(V1_RUNC);
+macro_rules! nodes {
+    ($($test:ident: $kind:expr;)*) => {
+        $(
+            #[test]
+            #[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
+            fn $test() {
+                keeps_every_promise($kind);
+            }
+        )*
+    };
 }
 
-#[test]
-#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn a_node_with_containerd_1_and_crun_keeps_every_promise() {
-    keeps_every_promise(V1_CRUN);
-}
-
-#[test]
-#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn a_node_with_containerd_2_and_runc_keeps_every_promise() {
-    keeps_every_promise(V2_RUNC);
-}
-
-#[test]
-#[ignore = "needs root and containers: .ci/run has the packages; cargo test --features cri --test cri -- --ignored"]
-fn a_node_with_containerd_2_and_crun_keeps_every_promise() {
-    keeps_every_promise(V2_CRUN);
+nodes! {
+    a_node_with_containerd_1_and_runc_keeps_every_promise: V1_RUNC;
+    a_node_with_containerd_1_and_crun_keeps_every_promise: V1_CRUN;
+    a_node_with_containerd_2_and_runc_keeps_every_promise: V2_RUNC;
+    a_node_with_containerd_2_and_crun_keeps_every_promise: V2_CRUN;
 }
 
 /// One after the other; none leaves a trace of its Pods behind.
@@ -289,37 +283,24 @@ fn sleeps_under_the_runtimes_seccomp_profile(node: &Node) {
 }
 
 fn sleeps_under_a_seccomp_profile_of_the_node(node: &Node) {
-    let pod = run_with_profile(node, PROFILE);
+    let path = "/run/seccomp.json";
+    fs::write(node.sandbox.path(path), PROFILE).expect("writable");
+    let pod = node.run(|context| {
+        let profile_type = ProfileType::Localhost.into();
+        context.seccomp = Some(SecurityProfile { profile_type, localhost_ref: path.into() });
+    });
     assert_eq!(pod.sleeps().seccomp, FILTERED);
     assert!(pod.is_ready());
 }
 
-fn ends_under_a_seccomp_profile_that_denies_it_to_sleep(node: &Node) {
-    let denying = PROFILE.replace("\"pause\",", "").replace("\"ppoll\",", "");
-    assert_ne!(denying, PROFILE);
-    let pod = run_with_profile(node, &denying);
-    pause_tests::eventually("the sandbox to be not ready", || !pod.is_ready());
-}
-
-fn run_with_profile<'a>(node: &'a Node, profile: &str) -> Pod<'a> {
-    let path = "/run/seccomp.json";
-    fs::write(node.sandbox.path(path), profile).expect("writable");
-    node.run(|context| {
-        let profile_type = ProfileType::Localhost.into();
-        context.seccomp = Some(SecurityProfile { profile_type, localhost_ref: path.into() });
-    })
-}
-
 fn is_confined_by_default(node: &Node) {
-    let pod = node.run(|_| {});
-    let status = pod.sleeps();
-    assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (65535, 65535, 65535, 65535));
-    confined(&pod);
+    confined(&node.run(|_| {}), 65535, 65535);
 }
 
 #[track_caller]
-fn confined(pod: &Pod) {
+fn confined(pod: &Pod, user: u32, group: u32) {
     let status = pod.sleeps();
+    assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (user, user, group, group));
     assert_eq!(status.nonewprivs, Some(1), "whether it may gain privileges");
     assert_eq!((status.capprm, status.capeff), (0, 0), "capabilities");
     let mounts = pod.process().mountinfo().expect("readable");
@@ -333,9 +314,7 @@ fn runs_as_the_pods_user(node: &Node) {
         context.run_as_group = Some(Int64Value { value: 2000 });
         context.readonly_rootfs = true;
     });
-    let status = pod.sleeps();
-    assert_eq!((status.ruid, status.euid, status.rgid, status.egid), (1000, 1000, 2000, 2000));
-    confined(&pod);
+    confined(&pod, 1000, 2000);
 }
 
 fn a_hundred_run_at_once(node: &Node) {

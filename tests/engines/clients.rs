@@ -96,7 +96,7 @@ fn start_registry(sandbox: &Sandbox) {
 /// For a client that speaks nothing else.
 fn start_registry_with_tls(sandbox: &Sandbox) {
     let certify = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout /run/key -out /run/cert 2>&1";
-    sandbox.run(&["sh", "-c", certify]);
+    sandbox.sh(certify, &[]);
     sandbox.start_registry_with("REGISTRY_HTTP_TLS_CERTIFICATE=/run/cert REGISTRY_HTTP_TLS_KEY=/run/key");
     push(sandbox);
 }
@@ -225,8 +225,8 @@ impl Client {
         let mut client = Self { sandbox, suite, name, version: String::new(), commands: Vec::new() };
         client.sandbox.run(&["cp", "--recursive", IMAGE.directory.to_str().expect("UTF-8"), "/run/image"]);
         if suite == Sid {
-            let configure = "cp -r $0/etc/apptainer /etc && mkdir -p /var/lib/apptainer/mnt/session";
-            client.sandbox.run(&["sh", "-c", configure, suite.files().to_str().expect("UTF-8")]);
+            let configure = "cp -r $1/etc/apptainer /etc && mkdir -p /var/lib/apptainer/mnt/session";
+            client.sandbox.sh(configure, &[suite.files().to_str().expect("UTF-8")]);
         }
         client.version = client.run(version);
         client

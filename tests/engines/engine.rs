@@ -71,7 +71,7 @@ impl Engine {
     #[track_caller]
     pub fn has_ended(&self, container: &str) {
         assert_eq!(self.inspect(container, ".State.ExitCode"), "0", "the status of {container}");
-        let said = self.sandbox.run(&["sh", "-c", &format!("{} logs {container} 2>&1", self.program)]);
+        let said = self.sandbox.sh(&format!("{} logs {container} 2>&1", self.program), &[]);
         assert_eq!(said, TERMINATED.trim_end(), "what {container} said");
     }
 }

@@ -63,8 +63,8 @@ impl Node {
             fs::create_dir_all(root.join(directory)).expect("writable");
         }
         fs::copy(shipped(), root.join("pause")).expect("writable");
-        let install = "cp /bin/busybox $0/bin && chroot $0 /bin/busybox --install -s /bin";
-        node.sandbox.run(&["sh", "-euc", install, root.to_str().expect("UTF-8")]);
+        let install = "cp /bin/busybox $1/bin && chroot $1 /bin/busybox --install -s /bin";
+        node.sandbox.sh(install, &[root.to_str().expect("UTF-8")]);
         node
     }
 

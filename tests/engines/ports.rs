@@ -134,13 +134,13 @@ fn runs_a_pod(platform: &'static Platform) {
     fs::set_permissions(kept.join("init"), fs::Permissions::from_mode(0o755)).expect("its owner");
     fs::copy(&*IMAGE, kept.join("pause.tar")).expect("readable");
 
-    let report = machine::run(kernel, &kept, &["-m", "3072"]);
-    println!("{platform}: {}", report.console);
-    let told: Vec<_> = report.console.lines().filter_map(|line| line.trim_end().strip_prefix("= ")).collect();
+    let ended = machine::run(kernel, &kept, &["-m", "3072"]);
+    println!("{platform}: {}", ended.stdout);
+    let told: Vec<_> = ended.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("= ")).collect();
     let program = fs::read(&built(&[platform])[0].path).expect("readable");
     let digest = format!("{}  -", xtask::oci::sha256(&program).expect("a digest").digest());
     let [terminated, warning] = [TERMINATED, WARNING].map(str::trim_end);
-    assert_eq!(told, [&*digest, "/pause", "0", "0", terminated, warning, terminated, terminated, "0"], "{report}");
+    assert_eq!(told, [&*digest, "/pause", "0", "0", terminated, warning, terminated, terminated, "0"], "{ended}");
 }
 
 static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {

@@ -240,10 +240,9 @@ impl Rehearsal {
 
     /// While a file of the registry is changed.
     fn with(&self, file: &str, change: &str, look: impl FnOnce()) {
-        let sh = |script: String| self.sandbox.run(&["sh", "-euc", &script]);
-        sh(format!("cp -a {file} /run/unchanged; {}", change.replace("FILE", file)));
+        self.sandbox.sh(&format!("cp -a {file} /run/unchanged; {}", change.replace("FILE", file)), &[]);
         look();
-        sh(format!("rm -rf {file}; mv /run/unchanged {file}"));
+        self.sandbox.sh(&format!("rm -rf {file}; mv /run/unchanged {file}"), &[]);
     }
 
     fn run(&self, words: &str) -> Result<String, String> {

@@ -2,16 +2,12 @@
 //! profile pause starts, reaps and ends as anywhere else, whether what the profile does not list kills or fails.
 
 use nix::sys::signal::Signal::SIGSYS;
-use oci_spec::runtime::LinuxSeccompAction::{self, ScmpActErrno, ScmpActKillProcess};
-use oci_spec::runtime::{
-    LinuxBuilder, LinuxNamespaceType, LinuxSeccomp, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
-    get_default_mounts, get_default_namespaces,
-};
+use oci_spec::runtime::get_default_mounts;
+use pause_contract::Status;
 use pause_tests::debian::{self, Suite};
-use pause_tests::sandbox::Sandbox;
-use pause_tests::{ERROR, Ended, TERMINATED, WARNING, built, eventually, named, shipped};
-use procfs::FromRead;
-use procfs::process::Status;
+use pause_tests::sandbox::{STATES, Sandbox, zombies};
+use pause_tests::{ERROR, Ended, PROFILE, TERMINATED, WARNING, built, end, eventually, finish, named, shipped};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,23 +37,11 @@ fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn what_the_profile_does_not_list_kills_or_fails() {
     with_each_option(|node, options| {
-        let ended = node.run(&Options { unlisted: Some("pause"), ..options });
-        if options.default_action == ScmpActErrno {
-            ended.exited(42, "", ERROR);
-        } else {
-            ended.exited(128 + SIGSYS as i32, "", "");
+        let ended = finish(node.command(&Options { lists_pause: false, ..options }));
+        match options.default_action {
+            FAIL => ended.exited(42, "", ERROR),
+            _ => ended.exited(128 + SIGSYS as i32, "", ""),
         }
-    });
-}
-
-#[test]
-#[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
-fn a_program_for_another_platform_is_told_of() {
-    with_each_option(|node, options| {
-        fs::write(node.program(), "no program").expect("writable");
-        let ended = node.run(&options);
-        let says_why = ended.stderr.to_lowercase().contains("exec format error");
-        assert!(!ended.status.success() && says_why, "expected a failure that says why, but\n{ended}");
     });
 }
 
@@ -69,13 +53,13 @@ fn restored_from_a_checkpoint_it_reaps_and_ends_in_order() {
     let options = Options { runtime: "runc", is_created_first: false, is_for_criu: true, ..CREATED };
     let mut container = node.start(&options);
 
-    let [bundle, image, work] = ["", "image", "work"].map(|name| node.bundle.path().join(name).display().to_string());
+    let [bundle, image, work] = ["", "image", "work"].map(|name| node.path(name).display().to_string());
     let common = ["--image-path", &image, "--work-path", &work, "--manage-cgroups-mode", "soft", ID];
     node.sandbox.run(&[&["runc", "checkpoint"], &common[..]].concat());
     container.run.wait().expect("it has ended");
-    fs::remove_file(node.pid_file()).expect("it was there");
+    fs::remove_file(node.path("pid")).expect("it was there");
     let mut restore = node.sandbox.command("runc");
-    restore.args(["restore", "--bundle", &bundle, "--pid-file"]).arg(node.pid_file()).args(common);
+    restore.args(["restore", "--bundle", &bundle, "--pid-file"]).arg(node.path("pid")).args(common);
     let container = node.sleeps(restore, &options);
     container.reaps();
     container.terminated().exited(0, "", TERMINATED);
@@ -94,7 +78,7 @@ fn with_an_older_c_library_and_with_32_bits_it_is_the_same() {
         let runtimes = debian::kept(&format!("runtimes-{suite}-{architecture}"), |directory| {
             debian::unpack(directory, suite, architecture, "runc crun")
         });
-        node.sandbox.run(&["sh", "-euc", CHANGE_ROOT, "sh", runtimes.to_str().expect("UTF-8")]);
+        node.sandbox.sh(CHANGE_ROOT, &[runtimes.to_str().expect("UTF-8")]);
         with_each_option_of(&node, ["/run/crun", "/run/runc"], |node, options| {
             node.start(&options).terminated().exited(0, "", TERMINATED);
         });
@@ -123,25 +107,28 @@ struct Options {
     runtime: &'static str,
     /// `create`, then `start`, as Podman and CRI-O do, instead of `run`: pause's first process waits in between.
     is_created_first: bool,
-    default_action: LinuxSeccompAction,
+    default_action: &'static str,
     /// Without it the runtimes load the filter earlier, and make more calls under it.
     no_new_privileges: bool,
     has_own_pids: bool,
-    /// A system call that is taken off the profile's lists.
-    unlisted: Option<&'static str>,
+    /// Whether pause(2) is on the profile's lists.
+    lists_pause: bool,
     /// Without what CRIU does not take, for it is part of another system: a network of the sandbox's own, a root that is
     /// mounted anew, a filter, under which it could not work in the process. As root, for without CAP_SYS_RESOURCE that
     /// reads no limits of another user's.
     is_for_criu: bool,
 }
 
+const FAIL: &str = "SCMP_ACT_ERRNO";
+const KILL: &str = "SCMP_ACT_KILL_PROCESS";
+
 const CREATED: Options = Options {
     runtime: "crun",
     is_created_first: true,
-    default_action: ScmpActErrno,
+    default_action: FAIL,
     no_new_privileges: true,
     has_own_pids: true,
-    unlisted: None,
+    lists_pause: true,
     is_for_criu: false,
 };
 
@@ -162,9 +149,9 @@ fn with_each_option_of(node: &Node, runtimes: [&'static str; 2], test: impl Fn(&
         for [is_created_first, no_new_privileges, kills] in (0..8).map(|way| [way & 1 != 0, way & 2 != 0, way & 4 != 0])
         {
             if kills && version.starts_with("runc version 1.0.0~rc93") {
-                continue; // It does not know SCMP_ACT_KILL_PROCESS.
+                continue; // It does not know that.
             }
-            let default_action = if kills { ScmpActKillProcess } else { ScmpActErrno };
+            let default_action = if kills { KILL } else { FAIL };
             let options = Options { runtime, is_created_first, default_action, no_new_privileges, ..CREATED };
             println!("{options:?}");
             test(node, options);
@@ -201,65 +188,55 @@ const RUN: &str = r#"
 impl Node {
     fn new(program: &Path) -> Self {
         let node = Self { sandbox: Sandbox::new(), bundle: tempfile::tempdir().expect("a directory") };
-        fs::create_dir(node.bundle.path().join("rootfs")).expect("writable");
-        fs::copy(program, node.program()).expect("writable");
+        fs::create_dir(node.path("rootfs")).expect("writable");
+        fs::copy(program, node.path("rootfs/pause")).expect("writable");
         node
     }
 
-    fn program(&self) -> PathBuf {
-        self.bundle.path().join("rootfs/pause")
+    fn path(&self, name: &str) -> PathBuf {
+        self.bundle.path().join(name)
     }
 
-    fn pid_file(&self) -> PathBuf {
-        self.bundle.path().join("pid")
-    }
-
-    fn specification(&self, options: &Options) -> Spec {
-        // As containerd reads the file: a profile of the runtime's own format, for the machine's architecture.
-        let mut profile: LinuxSeccomp = serde_json::from_str(pause_tests::PROFILE).expect("a profile");
-        profile.set_default_action(options.default_action);
-        let mut syscalls = profile.syscalls().clone().expect("system calls");
-        for group in &mut syscalls {
-            let listed = group.names().iter().filter(|name| Some(name.as_str()) != options.unlisted);
-            group.set_names(listed.cloned().collect());
-        }
-        profile.set_syscalls(Some(syscalls));
-
-        let mut namespaces = get_default_namespaces();
-        namespaces.retain(|namespace| options.has_own_pids || namespace.typ() != LinuxNamespaceType::Pid);
-        namespaces.retain(|namespace| !options.is_for_criu || namespace.typ() != LinuxNamespaceType::Network);
+    fn configuration(&self, options: &Options) -> Value {
+        let listed = if options.lists_pause { PROFILE.to_owned() } else { PROFILE.replace("\"pause\",", "") };
+        let mut profile: Value = serde_json::from_str(&listed).expect("a profile");
+        profile["defaultAction"] = options.default_action.into();
+        let mut namespaces = vec!["mount", "ipc", "uts", "cgroup"];
+        namespaces.extend(options.has_own_pids.then_some("pid"));
+        namespaces.extend((!options.is_for_criu).then_some("network"));
+        let namespaces: Vec<_> = namespaces.iter().map(|kind| json!({ "type": kind })).collect();
         let mut mounts = get_default_mounts();
         mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
         // The user of the image, and what containerd makes of a sandbox.
-        let id = if options.is_for_criu { 0u32 } else { 65535 };
-        let user = UserBuilder::default().uid(id).gid(id).build().expect("whole");
-        let process = ProcessBuilder::default().args(["/pause".to_owned()]).cwd("/").user(user);
-        let process = process.no_new_privileges(options.no_new_privileges).build().expect("whole");
-        let linux = LinuxBuilder::default().namespaces(namespaces);
-        let mut linux = linux.cgroups_path(format!("{}/{ID}", self.sandbox.cgroup)).build().expect("whole");
-        linux.set_seccomp((!options.is_for_criu).then_some(profile));
-        let root = RootBuilder::default().path("rootfs").readonly(!options.is_for_criu).build().expect("whole");
-        let builder = SpecBuilder::default().root(root).process(process).mounts(mounts).hostname(ID).linux(linux);
-        builder.build().expect("whole")
+        let id = if options.is_for_criu { 0 } else { 65535 };
+        let mut linux = json!({ "cgroupsPath": format!("{}/{ID}", self.sandbox.cgroup), "namespaces": namespaces });
+        if !options.is_for_criu {
+            linux["seccomp"] = profile;
+        }
+        json!({
+            "ociVersion": "1.0.2",
+            "hostname": ID,
+            "root": { "path": "rootfs", "readonly": !options.is_for_criu },
+            "process": {
+                "args": ["/pause"], "cwd": "/", "user": { "uid": id, "gid": id },
+                "noNewPrivileges": options.no_new_privileges
+            },
+            "mounts": mounts,
+            "linux": linux
+        })
     }
 
+    /// Runs the container.
     fn command(&self, options: &Options) -> Command {
-        self.specification(options).save(self.bundle.path().join("config.json")).expect("writable");
-        fs::remove_file(self.pid_file()).ok();
+        fs::write(self.path("config.json"), self.configuration(options).to_string()).expect("writable");
+        fs::remove_file(self.path("pid")).ok();
         let mut command = self.sandbox.command("sh");
-        command
-            .args(["-euc", RUN, "sh", options.runtime])
-            .arg(self.bundle.path())
-            .arg(options.is_created_first.to_string());
+        command.args(["-euc", RUN, "sh", options.runtime]).arg(self.bundle.path());
+        command.arg(options.is_created_first.to_string());
         command
     }
 
-    /// Runs a container that ends by itself.
-    fn run(&self, options: &Options) -> Ended {
-        pause_tests::finish(self.command(options))
-    }
-
-    /// Starts a container, and waits until pause sleeps in it.
+    /// Starts the container, and waits until pause sleeps in it.
     #[track_caller]
     fn start(&self, options: &Options) -> Container<'_> {
         self.sleeps(self.command(options), options)
@@ -268,14 +245,23 @@ impl Node {
     #[track_caller]
     fn sleeps(&self, mut command: Command, options: &Options) -> Container<'_> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut has_ended = false;
+        eventually("pause to sleep", || {
+            has_ended = run.try_wait().expect("waitable").is_some();
+            let status = self.sandbox.path(&format!("/proc/{}/status", self.pid()));
+            has_ended || self.path("pid").exists() && Status::from_file(status).is_ok_and(|status| status.is_asleep())
+        });
         let command = format!("{command:?}");
-        let mut container = Container { node: self, runtime: options.runtime, command, run };
-        eventually("pause to sleep", || container.has_ended() || container.is_asleep());
-        if container.has_ended() {
-            panic!("pause should sleep, but\n{}", pause_tests::end(&container.command, container.run));
+        if has_ended {
+            panic!("pause should sleep, but\n{}", end(&command, run));
         }
-        container
+        Container { node: self, runtime: options.runtime, command, run }
+    }
+
+    /// The PID of pause, as the sandbox sees it.
+    fn pid(&self) -> String {
+        fs::read_to_string(self.path("pid")).unwrap_or_default()
     }
 }
 
@@ -288,41 +274,18 @@ struct Container<'a> {
 }
 
 impl Container<'_> {
-    /// The PID of pause, as the sandbox sees it.
-    fn pid(&self) -> String {
-        fs::read_to_string(self.node.pid_file()).unwrap_or_default()
-    }
-
-    fn proc_status(&self) -> PathBuf {
-        self.node.sandbox.path(&format!("/proc/{}/status", self.pid()))
-    }
-
-    fn status(&self) -> Status {
-        Status::from_file(self.proc_status()).expect("pause lives")
-    }
-
     /// As PID 1, the orphans of a container that joins the Pod's PID namespace, with a /proc of its own.
     #[track_caller]
     fn reaps(&self) {
-        assert_eq!(self.status().nspid.expect("Linux 4.1").last(), Some(&1));
-        let pid = self.pid();
+        let pid = self.node.pid();
         let join = ["nsenter", "--target", &pid, "--pid", "unshare", "--mount", "--mount-proc", "sh", "-euc"];
-        let script = format!("(: &); (: & exec sleep 0.01); {}", pause_tests::sandbox::STATES);
-        let states = self.node.sandbox.run(&[&join[..], &[&script]].concat());
-        assert_eq!(pause_tests::sandbox::zombies(&states), 0, "zombies in the Pod");
-    }
-
-    fn is_asleep(&self) -> bool {
-        Path::exists(&self.node.pid_file())
-            && pause_contract::Status::from_file(self.proc_status()).is_ok_and(|status| status.is_asleep())
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.run.try_wait().expect("waitable").is_some()
+        let script = format!("cat /proc/1/cmdline; (: &); (: & exec sleep 0.01); {STATES}");
+        let seen = self.node.sandbox.run(&[&join[..], &[&script]].concat());
+        assert_eq!((seen.starts_with("/pause\0"), zombies(&seen)), (true, 0), "the first process, and zombies: {seen}");
     }
 
     fn terminated(self) -> Ended {
         self.node.sandbox.run(&[self.runtime, "kill", ID, "TERM"]);
-        pause_tests::end(&self.command, self.run)
+        end(&self.command, self.run)
     }
 }

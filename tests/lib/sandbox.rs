@@ -139,7 +139,7 @@ impl Sandbox {
     /// Starts a daemon, which logs to /run, and waits until the command `ready` succeeds.
     #[track_caller]
     pub fn start(&self, daemon: &str, ready: &str) {
-        self.run(&["sh", STRICT, START, "sh", daemon, ready]);
+        self.sh(START, &[daemon, ready]);
     }
 
     /// Starts containerd, for `ctr`.
@@ -176,7 +176,7 @@ impl Sandbox {
             /run/busybox/bin/busybox --install /run/busybox/bin
             tar -C /run/busybox -c bin | $1 import - $2
         ";
-        self.run(&["sh", STRICT, import, "sh", engine, BUSYBOX]);
+        self.sh(import, &[engine, BUSYBOX]);
     }
 
     /// Where a file of the sandbox can be found from outside.
@@ -205,6 +205,12 @@ impl Sandbox {
         succeed(command)
     }
 
+    /// Runs a shell script in the sandbox that has to succeed.
+    #[track_caller]
+    pub fn sh(&self, script: &str, arguments: &[&str]) -> String {
+        self.run(&[&["sh", STRICT, script, "sh"], arguments].concat())
+    }
+
     /// Runs a command in the sandbox that may fail.
     pub fn try_run<S: AsRef<OsStr>>(&self, words: &[S]) -> crate::Ended {
         let mut command = self.command(&words[0]);
@@ -222,35 +228,11 @@ impl Drop for Sandbox {
     }
 }
 
-/// Removes a cgroup and all below it, in every hierarchy.
+/// Removes a cgroup and all below it, in every hierarchy: with v1 each controller has one.
 pub fn remove_cgroups(name: &str) {
-    for hierarchy in hierarchies() {
-        let result = remove_cgroup(&hierarchy.join(name));
-        assert!(result.is_ok() || std::thread::panicking(), "{result:?}");
-    }
-}
-
-/// Where cgroups are made: with v1 below the directory of each controller.
-fn hierarchies() -> Vec<PathBuf> {
-    let root = Path::new("/sys/fs/cgroup");
-    let mut hierarchies = directories(root);
-    hierarchies.push(root.into());
-    hierarchies
-}
-
-fn remove_cgroup(cgroup: &Path) -> Result<(), String> {
-    if !cgroup.exists() {
-        return Ok(());
-    }
-    for child in directories(cgroup) {
-        remove_cgroup(&child)?;
-    }
-    fs::remove_dir(cgroup).map_err(|error| format!("{} is left behind: {error}", cgroup.display()))
-}
-
-fn directories(parent: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    let remove = r#"find /sys/fs/cgroup -depth -type d \( -path "*/$0" -o -path "*/$0/*" \) -exec rmdir {} +"#;
+    let ended = crate::Ended::of(Command::new("sh").args(["-euc", remove, name]));
+    assert!(ended.status.success() || std::thread::panicking(), "it is left behind: {ended}");
 }
 
 /// The image that [`Sandbox::import_busybox`] makes.

@@ -1,34 +1,33 @@
-//! What holds before each instruction of the shipped file, executed one by one (ptrace(2)).
+//! What may happen before each instruction of the shipped file, executed one by one (ptrace(2)).
 
 use nix::libc;
 use nix::sys::ptrace;
-use nix::sys::signal::{Signal, Signal::*};
+use nix::sys::signal::Signal::SIGTERM;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use pause_contract::deny::sleep;
-use pause_contract::{Pause, Program, Start, Status, TERMINATED, broken, eventually, is_asleep, send, state};
+use pause_contract::{Pause, Program, Start, Status, TERMINATED, eventually, is_asleep, send, state};
 use pause_tests::shipped;
-use procfs::process::{MMPermissions, MMapPath, Process};
 
 fn pause() -> Program {
     Program::new(&[], shipped())
 }
 
-/// Executes one instruction, having delivered a signal, and tells what happened; nothing if it has fallen asleep.
-fn step(pause: &Pause, signal: Option<Signal>) -> Option<WaitStatus> {
-    ptrace::step(pause.pid, signal).expect("stopped");
-    let mut status = WaitStatus::StillAlive;
+/// Executes one instruction; nothing if it has fallen asleep.
+fn step(pause: &Pause) -> Option<()> {
+    ptrace::step(pause.pid, None).expect("stopped");
+    let mut is_stopped = false;
     eventually("an instruction to be executed", || {
-        status = waitpid(pause.pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)).expect("traced");
-        status != WaitStatus::StillAlive || is_asleep(pause.pid)
+        let status = waitpid(pause.pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)).expect("traced");
+        is_stopped = status != WaitStatus::StillAlive;
+        is_stopped || is_asleep(pause.pid)
     });
-    (status != WaitStatus::StillAlive).then_some(status)
+    is_stopped.then_some(())
 }
 
 /// Stopped before its instruction of this number, or nothing if it falls asleep before that.
 fn stopped_before(start: Start, instruction: usize) -> Option<Pause> {
     let pause = start.stopped();
     for _ in 0..instruction {
-        step(&pause, None)?;
+        step(&pause)?;
     }
     Some(pause)
 }
@@ -76,49 +75,4 @@ fn a_child_that_dies_before_whichever_instruction_leaves_no_zombie() {
         eventually("the child to be reaped", || pause.children().is_empty());
     }
     panic!("it never falls asleep");
-}
-
-/// Starts that together come to all the code.
-fn starts() -> Vec<Start> {
-    let sigaction = |signal| pause().another().failing(("rt_sigaction", Some((0, signal))), libc::EPERM);
-    vec![
-        pause().first(),
-        pause().another(),
-        pause().another().stderr(broken()),
-        pause().another().args(["-v"]),
-        sigaction(libc::SIGINT as u32),
-        sigaction(libc::SIGTERM as u32),
-        sigaction(libc::SIGCHLD as u32),
-        pause().another().failing(sleep(), libc::EPERM),
-        pause().another().failing(("exit", None), libc::EPERM),
-        pause().another().args(["-v"]).failing(("exit", None), libc::EPERM),
-    ]
-}
-
-/// The stack is the kernel's gift, without which no program starts.
-#[test]
-fn at_no_instruction_can_anything_but_the_stack_be_written_or_the_stack_be_executed() {
-    for start in starts() {
-        let pause = start.stopped();
-        let process = Process::new(pause.pid.as_raw()).expect("stopped");
-        let mut signal = None;
-        for instruction in 0..MOST {
-            for map in process.maps().expect("stopped") {
-                let is_writable = map.perms.contains(MMPermissions::WRITE);
-                let is_stack = map.pathname == MMapPath::Stack;
-                assert!(is_writable == is_stack, "before {instruction}: {map:?}");
-                assert!(!(is_stack && map.perms.contains(MMPermissions::EXECUTE)), "before {instruction}: {map:?}");
-            }
-            let status = step(&pause, signal).unwrap_or_else(|| {
-                pause.signal(SIGTERM);
-                waitpid(pause.pid, Some(WaitPidFlag::__WALL)).expect("traced")
-            });
-            signal = match status {
-                WaitStatus::Stopped(_, SIGTRAP) => None,
-                // To be delivered with the next step: the one just sent, or that of its trap.
-                WaitStatus::Stopped(_, other) => Some(other),
-                _ => break,
-            };
-        }
-    }
 }

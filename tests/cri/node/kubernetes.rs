@@ -154,7 +154,7 @@ pub const OF_THE_CLUSTER: &str = "--kubeconfig=/run/kubeconfig --node-ip=10.99.0
 impl Node {
     pub fn start_control_plane(&self) {
         let programs = CONTROL_PLANE.to_str().expect("UTF-8");
-        self.sandbox.run(&["sh", "-euc", SET_UP_CONTROL_PLANE, "sh", programs]);
+        self.sandbox.sh(SET_UP_CONTROL_PLANE, &[programs]);
         fs::write(self.sandbox.path("/run/kubeconfig"), ACCESS).expect("writable");
         for [daemon, ready] in CONTROL_PLANE_DAEMONS {
             self.sandbox.start(daemon, ready);
@@ -164,7 +164,7 @@ impl Node {
     /// Starts a kubelet that knows only of the manifests it finds in a directory, and of what its options say.
     pub fn start_kubelet(&self, options: &str) {
         let program = KUBELET.to_str().expect("UTF-8");
-        self.sandbox.run(&["sh", "-euc", SET_UP, "sh", &self.sandbox.cgroup, program]);
+        self.sandbox.sh(SET_UP, &[&self.sandbox.cgroup, program]);
         let configuration = CONFIGURATION.replace("%CGROUP", &self.sandbox.cgroup);
         fs::write(self.sandbox.path("/run/kubelet.yaml"), configuration).expect("writable");
         self.sandbox.start(&format!("{DAEMON} {options}"), "busybox wget -q -O - http://127.0.0.1:10248/healthz");

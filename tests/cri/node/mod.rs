@@ -158,7 +158,7 @@ impl Node {
         fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), NETWORK).expect("writable");
         if kind.more.contains("blockfile") {
             // What it makes copies of.
-            sandbox.run(&["sh", "-euc", "truncate --size=16M /run/scratch && mkfs.ext4 -q /run/scratch"]);
+            sandbox.sh("truncate --size=16M /run/scratch && mkfs.ext4 -q /run/scratch", &[]);
         }
         sandbox.start(DAEMON, "ctr version");
 
@@ -284,7 +284,7 @@ impl Node {
     /// What there is of Pods on the node.
     #[track_caller]
     pub fn traces(&self) -> Traces {
-        let count = |script: &str| self.sandbox.run(&["sh", "-euc", script]).lines().count();
+        let count = |script: &str| self.sandbox.sh(script, &[]).lines().count();
         Traces {
             pods: self.pods().len(),
             processes: count("pgrep -x pause || true"),

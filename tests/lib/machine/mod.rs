@@ -1,80 +1,31 @@
 //! Virtual machines with Debian's kernels, in which a test's own init runs pause and reports over the serial console.
-//! What fails shows the command that ran the machine and everything on the console.
 
 mod kernel;
 
 use crate::debian::{Archive, kept, this_architecture};
-use crate::{ROOT, target};
-use std::fmt;
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use crate::{Ended, ROOT, target};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 use xtask::platform::{Kernel, Platform};
 
-/// How long a machine may run. None takes a tenth of it, emulated on an idle processor of this decade.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-/// How a machine was run, and what was on its console.
-pub struct Report {
-    pub command: String,
-    pub ending: String,
-    /// What the emulator itself said.
-    pub emulator: String,
-    pub console: String,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { command, ending, emulator, console } = self;
-        write!(f, "command: {command}\nending: {ending}\nemulator: {emulator}\n{console}")
-    }
-}
+/// How many seconds a machine may run. None takes a tenth of it, emulated on an idle processor of this decade.
+const PATIENCE: &str = "600";
 
 /// Boots a kernel into `/init` of a directory, which it has in its memory. The machine ends when that process has it
-/// restart.
-pub fn run(kernel: &Kernel, root: &Path, options: &[&str]) -> Report {
+/// restart. What it printed is its console.
+pub fn run(kernel: &Kernel, root: &Path, options: &[&str]) -> Ended {
     let directory = tempfile::tempdir().expect("a directory");
     let initrd = directory.path().join("initrd");
-    let console = directory.path().join("console");
     let mut pack = Command::new("sh");
-    let packed =
-        pack.args(["-euc", "find . | cpio --quiet --create --format=newc > $0"]).arg(&initrd).current_dir(root);
-    assert!(packed.status().expect("sh runs").success(), "{packed:?} failed; it needs the package cpio");
-
-    let mut words = kernel.qemu.split(' ');
-    let mut command = Command::new(words.next().expect("a program"));
-    command.args(words).args(["-nodefaults", "-display", "none", "-no-reboot"]);
-    command.arg("-serial").arg(format!("file:{}", console.display()));
-    command.arg("-kernel").arg(kernel::of(kernel)).arg("-initrd").arg(initrd);
-    command.arg("-append").arg(format!("{} panic=-1", kernel.arguments));
-    command.args(options);
-    let said = directory.path().join("said");
-    command.stdin(Stdio::null()).stderr(File::create(&said).expect("a file"));
-    let mut child = command.spawn().unwrap_or_else(|error| match error.kind() {
-        ErrorKind::NotFound => panic!(
-            "{:?} is not installed: it is in one of Debian's packages qemu-system-*, of which bookworm-backports has \
-             version 10",
-            command.get_program()
-        ),
-        _ => panic!("{command:?} does not start: {error}"),
-    });
-    let deadline = Instant::now() + PATIENCE;
-    let ending = loop {
-        if let Some(status) = child.try_wait().expect("waitable") {
-            break status.to_string();
-        }
-        if Instant::now() > deadline {
-            child.kill().expect("still there");
-            child.wait().expect("waitable");
-            break format!("killed after {PATIENCE:?}");
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-    Report { command: format!("{command:?}"), ending, emulator: text(said), console: text(console) }
+    pack.args(["-euc", "find . | cpio --quiet --create --format=newc > $0"]).arg(&initrd).current_dir(root);
+    Ended::of(&mut pack).succeeded();
+    let mut machine = Command::new("timeout");
+    machine.arg(PATIENCE).args(kernel.qemu.split(' '));
+    machine.args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"]);
+    machine.arg("-kernel").arg(kernel::of(kernel)).arg("-initrd").arg(initrd);
+    machine.arg("-append").arg(format!("{} panic=-1", kernel.arguments)).args(options);
+    Ended::of(&mut machine)
 }
 
 /// Its first process: the contract's rows, statically linked. For another platform than this machine's the C library is that

@@ -5,7 +5,7 @@ use crate::target;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::Mutex;
 
 /// Has apt work on the current directory alone and for one architecture, so that it needs no root and dpkg need not
 /// know of the architecture.
@@ -94,17 +94,7 @@ impl Suite {
 
     /// Those packages and what they depend on, unpacked: kept in target/debian-trixie and target/debian-sid. Each is
     /// named, with its version, in usr/packages.
-    pub fn files(self) -> &'static Path {
-        static FILES: [LazyLock<PathBuf>; 2] =
-            [LazyLock::new(|| Suite::Trixie.unpacked()), LazyLock::new(|| Suite::Sid.unpacked())];
-        match self {
-            Self::Bookworm => Path::new("/"),
-            Self::Trixie => &FILES[0],
-            Self::Sid => &FILES[1],
-        }
-    }
-
-    fn unpacked(self) -> PathBuf {
+    pub fn files(self) -> PathBuf {
         kept(&format!("debian-{}", self.name()), |directory| {
             unpack(directory, self.name(), this_architecture(), self.packages())
         })
@@ -131,11 +121,16 @@ pub fn unpack(directory: &Path, suite: &'static str, architecture: &'static str,
 
 /// A file or directory in the build's own: unless it is there, `make` makes it somewhere in an empty directory.
 pub fn kept(name: &str, make: impl FnOnce(&Path) -> PathBuf) -> PathBuf {
+    // Two tests may want the same.
+    static MAKING: Mutex<()> = Mutex::new(());
     let kept = target().join(name);
     if !kept.exists() {
-        fs::create_dir_all(target()).expect("a directory");
-        let directory = tempfile::tempdir_in(target()).expect("a directory");
-        fs::rename(make(directory.path()), &kept).expect("the same file system");
+        let _one_at_a_time = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !kept.exists() {
+            fs::create_dir_all(target()).expect("a directory");
+            let directory = tempfile::tempdir_in(target()).expect("a directory");
+            fs::rename(make(directory.path()), &kept).expect("the same file system");
+        }
     }
     kept
 }

@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 
 /// What every shell script in the sandbox is held to.
 const STRICT: &str = "-euc";
@@ -286,18 +285,14 @@ pub fn wget(host: &str) -> String {
 }
 
 /// An archive of the image [`BUSYBOX`], as Podman writes it.
-pub fn busybox() -> &'static Path {
-    static ARCHIVE: LazyLock<PathBuf> = LazyLock::new(|| {
-        kept("busybox.tar", |directory| {
-            let sandbox = Sandbox::new();
-            sandbox.import_busybox("podman");
-            let path = directory.join("busybox.tar");
-            let save = ["podman", "save", "--quiet", "--format=oci-archive", "--output"].map(OsStr::new);
-            sandbox.run(&[&save[..], &[path.as_os_str(), OsStr::new(BUSYBOX)]].concat());
-            path
-        })
-    });
-    &ARCHIVE
+pub fn busybox() -> PathBuf {
+    kept("busybox.tar", |directory| {
+        let (sandbox, path) = (Sandbox::new(), directory.join("busybox.tar"));
+        sandbox.import_busybox("podman");
+        let save = "podman save --quiet --format=oci-archive --output $1 $2";
+        sandbox.sh(save, &[path.to_str().expect("UTF-8"), BUSYBOX]);
+        path
+    })
 }
 
 /// Runs a command that has to succeed, and returns what it printed, without the last line's end.

@@ -123,19 +123,6 @@ fn in_the_least_memory_an_engine_gives_it_outlives_who_eats_all_of_it() {
     pause.terminated().exited(0, "", TERMINATED);
 }
 
-/// What may happen to pause.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Signal(i32),
-    Stop,
-    Continue,
-    Trace,
-    Freeze,
-    Thaw,
-    Orphans,
-    Deaths,
-}
-
 #[test]
 #[ignore = "long: half a minute, and freezing a cgroup needs root: .ci/run long"]
 fn everything_at_once_for_half_a_minute() {
@@ -159,46 +146,35 @@ fn sandbox_in_trouble(random: &mut SmallRng) -> usize {
     freezer.take(pause.pid).expect("moved");
     let mut is_frozen = false;
     for _ in 0..EVENTS {
-        let event = *[
-            Event::Signal(random.random_range(1..=64)),
-            Event::Stop,
-            Event::Continue,
-            Event::Trace,
-            Event::Freeze,
-            Event::Thaw,
-            Event::Orphans,
-            Event::Deaths,
-        ]
-        .choose(random)
-        .expect("not empty");
-        println!("{event:?}");
+        let event = random.random_range(0..8);
+        println!("event {event}");
         match event {
-            Event::Signal(libc::SIGINT | libc::SIGTERM | libc::SIGKILL) => {}
-            Event::Signal(number) => send(pause.pid, number),
-            Event::Stop => pause.signal(SIGSTOP),
-            Event::Continue => pause.signal(SIGCONT),
-            // A frozen process does not stop for its tracer.
-            Event::Trace if is_frozen => {}
-            Event::Trace => {
-                ptrace::seize(pause.pid, ptrace::Options::empty()).expect("may be traced");
-                ptrace::interrupt(pause.pid).expect("traced");
-                waitpid(pause.pid, None).expect("the tracer may wait for it");
-                ptrace::detach(pause.pid, None).expect("stopped");
-            }
-            Event::Freeze | Event::Thaw => {
-                is_frozen = matches!(event, Event::Freeze);
+            0 => match random.random_range(1..=64) {
+                libc::SIGINT | libc::SIGTERM | libc::SIGKILL => {}
+                signal => send(pause.pid, signal),
+            },
+            1 => pause.signal(SIGSTOP),
+            2 => pause.signal(SIGCONT),
+            3 | 4 => {
+                is_frozen = event == 3;
                 if is_frozen { freezer.freeze() } else { freezer.thaw() }.expect("a state")
             }
-            Event::Orphans => {
+            5 => {
                 let number = random.random_range(1..20);
                 assert!(pause.joined_by(|| (0..number).all(|_| child(|| live()).is_some())));
             }
-            Event::Deaths => {
-                for orphan in pause.children() {
-                    if random.random() {
-                        signal::kill(orphan, SIGKILL).ok();
-                    }
+            6 => {
+                for orphan in pause.children().into_iter().filter(|_| random.random()) {
+                    signal::kill(orphan, SIGKILL).ok();
                 }
+            }
+            // A frozen process does not stop for its tracer.
+            _ if is_frozen => {}
+            _ => {
+                ptrace::seize(pause.pid, ptrace::Options::empty()).expect("may be traced");
+                ptrace::interrupt(pause.pid).expect("traced");
+                waitpid(pause.pid, None).expect("the tracer may wait for it");
+                pause.let_go();
             }
         }
         // Dead, no child stays, whatever has become of pause.

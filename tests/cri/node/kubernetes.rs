@@ -6,7 +6,6 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
 use std::time::Instant;
 
 /// Debian packages the source, but of its programs only kubectl.
@@ -36,11 +35,12 @@ const BUILD: &str = r#"
     done
 "#;
 
-static KUBELET: LazyLock<PathBuf> =
-    LazyLock::new(|| kept("kubelet", |directory| build(directory, &["kubelet"]).join("kubelet")));
+fn kubelet() -> PathBuf {
+    kept("kubelet", |directory| build(directory, &["kubelet"]).join("kubelet"))
+}
 
 /// A directory of all a control plane consists of.
-static CONTROL_PLANE: LazyLock<PathBuf> = LazyLock::new(|| {
+fn control_plane() -> PathBuf {
     kept("kubernetes", |directory| {
         let programs = build(directory, &["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
         let packaged =
@@ -50,7 +50,7 @@ static CONTROL_PLANE: LazyLock<PathBuf> = LazyLock::new(|| {
         }
         programs
     })
-});
+}
 
 fn build(directory: &Path, programs: &[&str]) -> PathBuf {
     Archive { kind: "deb-src", suite: "bookworm", architecture: debian::this_architecture() }.run(directory, DOWNLOAD);
@@ -153,8 +153,7 @@ pub const OF_THE_CLUSTER: &str = "--kubeconfig=/run/kubeconfig --node-ip=10.99.0
 
 impl Node {
     pub fn start_control_plane(&self) {
-        let programs = CONTROL_PLANE.to_str().expect("UTF-8");
-        self.sandbox.sh(SET_UP_CONTROL_PLANE, &[programs]);
+        self.sandbox.sh(SET_UP_CONTROL_PLANE, &[control_plane().to_str().expect("UTF-8")]);
         fs::write(self.sandbox.path("/run/kubeconfig"), ACCESS).expect("writable");
         for [daemon, ready] in CONTROL_PLANE_DAEMONS {
             self.sandbox.start(daemon, ready);
@@ -163,8 +162,7 @@ impl Node {
 
     /// Starts a kubelet that knows only of the manifests it finds in a directory, and of what its options say.
     pub fn start_kubelet(&self, options: &str) {
-        let program = KUBELET.to_str().expect("UTF-8");
-        self.sandbox.sh(SET_UP, &[&self.sandbox.cgroup, program]);
+        self.sandbox.sh(SET_UP, &[&self.sandbox.cgroup, kubelet().to_str().expect("UTF-8")]);
         let configuration = CONFIGURATION.replace("%CGROUP", &self.sandbox.cgroup);
         fs::write(self.sandbox.path("/run/kubelet.yaml"), configuration).expect("writable");
         self.sandbox.start(&format!("{DAEMON} {options}"), "busybox wget -q -O - http://127.0.0.1:10248/healthz");

@@ -174,7 +174,7 @@ impl Node {
             calls,
             pods: Cell::new(0),
         };
-        node.import(sandbox::busybox());
+        node.import(&sandbox::busybox());
         node
     }
 

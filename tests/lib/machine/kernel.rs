@@ -1,11 +1,9 @@
-//! Debian's kernels, downloaded and kept in target/kernels or the directory `PAUSE_KERNELS` names.
+//! Debian's kernels, downloaded and kept in target.
 
-use crate::debian::Archive;
-use crate::target;
+use crate::debian::{Archive, kept};
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use xtask::platform::Kernel;
 
 /// Leaves the kernel itself in the current directory, from what the package `$kernel` depends on. Which package has it
@@ -21,24 +19,14 @@ const DOWNLOAD: &str = r#"
 
 /// The file qemu boots, downloaded if it is not there.
 pub fn of(kernel: &Kernel) -> PathBuf {
-    // Two machines may want the same kernel.
-    static DOWNLOADING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = DOWNLOADING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-
-    let cache = std::env::var_os("PAUSE_KERNELS").map_or_else(|| target().join("kernels"), PathBuf::from);
-    let path = cache.join(format!("{}-{}", kernel.package, kernel.architecture));
-    if path.is_file() {
-        return path;
-    }
-    fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{cache:?}: {error}"));
-    let directory = tempfile::tempdir_in(&cache).expect("a directory");
-    let archive = Archive { kind: "deb", suite: kernel.suite, architecture: kernel.architecture };
-    archive.run(directory.path(), &format!("kernel={}\n{DOWNLOAD}", kernel.package));
-    let downloaded = directory.path().join("kernel");
-    let packed = fs::read(&downloaded).unwrap_or_else(|_| panic!("no kernel in what {} depends on", kernel.package));
-    fs::write(&downloaded, unpacked(packed)).expect("writable");
-    fs::rename(downloaded, &path).expect("the same file system");
-    path
+    kept(&format!("kernel-{}-{}", kernel.package, kernel.architecture), |directory| {
+        let archive = Archive { kind: "deb", suite: kernel.suite, architecture: kernel.architecture };
+        archive.run(directory, &format!("kernel={}\n{DOWNLOAD}", kernel.package));
+        let path = directory.join("kernel");
+        let packed = fs::read(&path).unwrap_or_else(|_| panic!("no kernel in what {} depends on", kernel.package));
+        fs::write(&path, unpacked(packed)).expect("writable");
+        path
+    })
 }
 
 /// What qemu cannot unpack by itself: a kernel that is an EFI program around a compressed one. Its header is

@@ -1,7 +1,6 @@
 //! A node: containerd with its network in a machine within the machine, and the kubelet's side of the CRI, by which
 //! the tests run Pods on it. What fails shows containerd's log.
 
-// Each file in tests/cri is a program of its own and uses a part of this.
 pub mod kubernetes;
 pub mod pod;
 
@@ -61,32 +60,25 @@ impl Containerd {
 
     /// What this machine takes beside it: crun besides runc, and no score below containerd's own, for which it may not
     /// have the capability.
-    fn configuration(self) -> &'static str {
-        match self {
-            Self::V1 => {
-                "
+    fn configuration(self) -> String {
+        let (restriction, plugin) = match self {
+            Self::V1 => ("", "io.containerd.grpc.v1.cri"),
+            Self::V2 => ("[plugins.'io.containerd.cri.v1.runtime']", "io.containerd.cri.v1.runtime"),
+        };
+        format!(
+            "
+{restriction}
   restrict_oom_score_adj = true
-[plugins.'io.containerd.grpc.v1.cri'.cni]
+[plugins.'{plugin}'.cni]
   bin_dir = '/usr/lib/cni'
-[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]
+[plugins.'{plugin}'.containerd.runtimes.runc]
   runtime_type = 'io.containerd.runc.v2'
-[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.crun]
+[plugins.'{plugin}'.containerd.runtimes.crun]
   runtime_type = 'io.containerd.runc.v2'
-[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.crun.options]
+[plugins.'{plugin}'.containerd.runtimes.crun.options]
   BinaryName = '/usr/bin/crun'
 "
-            }
-            Self::V2 => {
-                "
-[plugins.'io.containerd.cri.v1.runtime']
-  restrict_oom_score_adj = true
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.crun]
-  runtime_type = 'io.containerd.runc.v2'
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.crun.options]
-  BinaryName = '/usr/bin/crun'
-"
-            }
-        }
+        )
     }
 }
 
@@ -152,7 +144,7 @@ impl Node {
         }
         let deployed = kind.containerd.deployed();
         assert!(deployed.contains(PAUSE), "{PAUSE} is not in {deployed}");
-        let configuration = deployed.replace(PAUSE, sandbox_image) + kind.containerd.configuration() + kind.more;
+        let configuration = deployed.replace(PAUSE, sandbox_image) + &kind.containerd.configuration() + kind.more;
         fs::write(sandbox.path("/run/containerd.toml"), configuration).expect("writable");
         fs::create_dir_all(sandbox.path("/etc/cni/net.d")).expect("writable");
         fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), NETWORK).expect("writable");

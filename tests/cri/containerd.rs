@@ -32,7 +32,7 @@ const PROMISES: [fn(&Node); 12] = [
     containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
     containers_that_share_no_processes_see_none,
     a_pod_may_use_the_namespaces_of_the_node,
-    a_hundred_run_at_once,
+    a_hundred_run_side_by_side,
 ];
 
 macro_rules! nodes {
@@ -59,7 +59,7 @@ fn keeps_every_promise(kind: Kind) {
     let node = Node::new(kind);
     for promise in PROMISES {
         promise(&node);
-        node.remove_at_once(node.pods());
+        node.pods().iter().for_each(Pod::remove);
         assert_eq!(node.traces(), Traces::default());
     }
 }
@@ -317,15 +317,13 @@ fn runs_as_the_pods_user(node: &Node) {
     confined(&pod, 1000, 2000);
 }
 
-fn a_hundred_run_at_once(node: &Node) {
+fn a_hundred_run_side_by_side(node: &Node) {
     const HUNDRED: usize = 100;
-    let pods = node.run_at_once(HUNDRED);
+    let pods: Vec<_> = (0..HUNDRED).map(|_| node.run(|_| {})).collect();
     pods.iter().for_each(Pod::runs_the_shipped_file);
     assert!(pods.iter().all(Pod::is_ready));
     let addresses: BTreeSet<String> = pods.iter().map(Pod::address).collect();
     assert_eq!(addresses.len(), HUNDRED, "different addresses");
     let all = Traces { pods: HUNDRED, processes: HUNDRED, addresses: HUNDRED, interfaces: HUNDRED };
     assert_eq!(node.traces(), all);
-    node.remove_at_once(pods);
-    assert_eq!(node.traces(), Traces::default());
 }

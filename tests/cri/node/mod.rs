@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::runtime;
-use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
@@ -193,46 +192,6 @@ impl Node {
     /// Runs a Pod's sandbox as the kubelet would, but for what `adjust` changes.
     #[track_caller]
     pub fn run(&self, adjust: impl FnOnce(&mut LinuxSandboxSecurityContext)) -> Pod<'_> {
-        let config = self.pod_config(adjust);
-        let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: self.kind.runtime.into() };
-        let id = self.wait(self.services().run_pod_sandbox(run)).pod_sandbox_id;
-        Pod { node: self, config, id }
-    }
-
-    /// Runs so many sandboxes at once.
-    #[track_caller]
-    pub fn run_at_once(&self, count: usize) -> Vec<Pod<'_>> {
-        let started = self.at_once((0..count).map(|_| {
-            let (config, mut services) = (self.pod_config(|_| {}), self.services());
-            let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: self.kind.runtime.into() };
-            async move { Ok((config, services.run_pod_sandbox(run).await?.into_inner().pod_sandbox_id)) }
-        }));
-        started.into_iter().map(|(config, id)| Pod { node: self, config, id }).collect()
-    }
-
-    /// Stops and removes Pods at once.
-    #[track_caller]
-    pub fn remove_at_once(&self, pods: Vec<Pod>) {
-        self.at_once(pods.iter().map(|pod| {
-            let (id, mut services) = (pod.id.clone(), self.services());
-            async move {
-                services.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await?;
-                services.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: id }).await
-            }
-        }));
-    }
-
-    /// What all the calls return, in any order.
-    #[track_caller]
-    fn at_once<T: Send + 'static>(
-        &self,
-        calls: impl Iterator<Item = impl Future<Output = Result<T, Status>> + Send + 'static>,
-    ) -> Vec<T> {
-        let results = self.calls.block_on(async { calls.collect::<JoinSet<_>>().join_all().await });
-        results.into_iter().collect::<Result<_, _>>().unwrap_or_else(|status| panic!("{status:?}"))
-    }
-
-    fn pod_config(&self, adjust: impl FnOnce(&mut LinuxSandboxSecurityContext)) -> PodSandboxConfig {
         let number = self.pods.replace(self.pods.get() + 1);
         let name = format!("pod-{number}");
         // By default containers see no process of each other's.
@@ -242,16 +201,16 @@ impl Node {
         // On the node's network a Pod has the node's name.
         let network = context.namespace_options.as_ref().map(NamespaceOption::network);
         let hostname = if network == Some(NamespaceMode::Node) { String::new() } else { name.clone() };
-        PodSandboxConfig {
+        let (cgroup_parent, security_context) = (self.sandbox.cgroup.clone(), Some(context));
+        let config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata { uid: name.clone(), namespace: "default".into(), attempt: 0, name }),
             hostname,
-            linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: self.sandbox.cgroup.clone(),
-                security_context: Some(context),
-                ..Default::default()
-            }),
+            linux: Some(LinuxPodSandboxConfig { cgroup_parent, security_context, ..Default::default() }),
             ..Default::default()
-        }
+        };
+        let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: self.kind.runtime.into() };
+        let id = self.wait(self.services().run_pod_sandbox(run)).pod_sandbox_id;
+        Pod { node: self, config, id }
     }
 
     /// The Pods whose sandboxes containerd knows of, newest first.

@@ -15,32 +15,26 @@ pub struct Pod<'a> {
 
 impl Pod<'_> {
     #[track_caller]
-    fn verbose_status(&self) -> PodSandboxStatusResponse {
+    fn status(&self) -> (PodSandboxStatus, serde_json::Value) {
         let request = PodSandboxStatusRequest { pod_sandbox_id: self.id.clone(), verbose: true };
-        self.node.wait(self.node.services().pod_sandbox_status(request))
-    }
-
-    #[track_caller]
-    pub fn status(&self) -> PodSandboxStatus {
-        self.verbose_status().status.expect("a status")
+        let response = self.node.wait(self.node.services().pod_sandbox_status(request));
+        (response.status.expect("a status"), serde_json::from_str(&response.info["info"]).expect("JSON"))
     }
 
     #[track_caller]
     pub fn is_ready(&self) -> bool {
-        self.status().state() == PodSandboxState::SandboxReady
+        self.status().0.state() == PodSandboxState::SandboxReady
     }
 
     #[track_caller]
     pub fn address(&self) -> String {
-        self.status().network.expect("a network").ip
+        self.status().0.network.expect("a network").ip
     }
 
     /// The sandbox's process, as the node sees it.
     #[track_caller]
-    pub fn pid(&self) -> i32 {
-        let info: serde_json::Value = serde_json::from_str(&self.verbose_status().info["info"]).expect("JSON");
-        let pid = info["pid"].as_i64().unwrap_or_else(|| panic!("no pid in {info}"));
-        pid.try_into().expect("a pid")
+    pub fn pid(&self) -> i64 {
+        self.status().1["pid"].as_i64().expect("a process")
     }
 
     /// The sandbox's process, as this process sees it.
@@ -118,12 +112,13 @@ impl Pod<'_> {
 
     #[track_caller]
     pub fn stop(&self) {
-        self.node
-            .wait(self.node.services().stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: self.id.clone() }));
+        let request = StopPodSandboxRequest { pod_sandbox_id: self.id.clone() };
+        self.node.wait(self.node.services().stop_pod_sandbox(request));
     }
 
     #[track_caller]
     pub fn remove(&self) {
+        self.stop();
         let request = RemovePodSandboxRequest { pod_sandbox_id: self.id.clone() };
         self.node.wait(self.node.services().remove_pod_sandbox(request));
     }
@@ -149,7 +144,7 @@ impl Container<'_> {
     /// What a server at port 8080 says, as soon as it listens.
     #[track_caller]
     pub fn wget(&self, host: &str) -> String {
-        self.sh(&format!("until wget -q -O - http://{host}:8080; do sleep 0.1; done"))
+        self.sh(&pause_tests::sandbox::wget(host))
     }
 
     /// Stops the container with SIGKILL and removes it.

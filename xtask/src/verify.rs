@@ -153,23 +153,25 @@ const MOST_MANIFESTS: usize = 64;
 
 /// What is to be said of a recorded image, or else line by line of one that is not.
 pub fn check(archive: impl Read, recorded: &Release) -> Result<String, Vec<String>> {
-    let complaint = |error: anyhow::Error| vec![printable(&format!("{error:#}"))];
-    let files = files(archive).map_err(complaint)?;
-    let image = Image { files, recorded };
-    let top: ImageIndex = image.parse(oci::INDEX).map_err(complaint)?;
-    let parts = image.parts(&top).map_err(complaint)?;
+    let found = found(archive, recorded).unwrap_or_else(|error| Err(vec![format!("{error:#}")]));
+    found.map_err(|complaints| complaints.iter().map(|complaint| printable(complaint)).collect())
+}
+
+fn found(archive: impl Read, recorded: &Release) -> Result<Result<String, Vec<String>>> {
+    let image = Image { files: files(archive)?, recorded };
+    let top: ImageIndex = image.parse(oci::INDEX)?;
+    let parts = image.parts(&top)?;
     let rows: Vec<&Row> = parts.iter().filter_map(|(_, part)| part.as_ref().ok().copied()).collect();
-    let complaints: Vec<String> = if rows.len() == parts.len() {
-        image.others(&top, &rows).map_err(complaint)?
-    } else {
+    if rows.len() < parts.len() {
         let line = |(platform, part): &(String, Result<&Row>)| match part {
             Ok(row) => format!("{platform}: recorded, by {}", row.compiler),
             Err(error) => format!("{platform}: {error:#}"),
         };
-        parts.iter().map(line).collect()
-    };
+        return Ok(Err(parts.iter().map(line).collect()));
+    }
+    let complaints = image.others(&top, &rows)?;
     if !complaints.is_empty() {
-        return Err(complaints.iter().map(|complaint| printable(complaint)).collect());
+        return Ok(Err(complaints));
     }
     let mut table = table();
     for row in &rows {
@@ -177,9 +179,9 @@ pub fn check(archive: impl Read, recorded: &Release) -> Result<String, Vec<Strin
         let compilers = of_it.map(|row| row.compiler.as_str()).collect::<Vec<_>>().join(", or ");
         table.add_row([&row.platform, &compilers, &row.manifest.digest.to_string()]);
     }
-    let names: String = image.names(&top).map_err(complaint)?.iter().map(|name| printable(name) + "\n").collect();
+    let names: String = image.names(&top)?.iter().map(|name| printable(name) + "\n").collect();
     let status = recorded.status(rows.iter().map(|row| row.manifest.digest.clone()));
-    Ok(format!("{table}\n\n{names}\n{status}\n"))
+    Ok(Ok(format!("{table}\n\n{names}\n{status}\n")))
 }
 
 struct Image<'a> {
@@ -241,36 +243,31 @@ impl<'a> Image<'a> {
 
     /// What is not as the tool writes it around the parts, which are all recorded.
     fn others(&self, top: &ImageIndex, rows: &[&Row]) -> Result<Vec<String>> {
-        let mut used = BTreeSet::from([oci::LAYOUT, oci::INDEX].map(str::to_owned));
+        let parts = rows.iter().flat_map(|row| [&row.manifest, &row.config, &row.layer]);
+        let mut used: BTreeSet<String> = parts.map(|part| oci::path(&part.digest)).collect();
         let mut complaints = Vec::new();
-        let mut expect = |what: &str, is_met: bool| {
+        let mut expect = |name: &str, is_met: bool| {
+            used.insert(name.to_owned());
             if !is_met {
-                complaints.push(format!("{what} is not as `cargo xtask image` writes it"));
+                complaints.push(format!("{name} is not as `cargo xtask image` writes it"));
             }
         };
-        used.extend(
-            rows.iter().flat_map(|row| [&row.manifest, &row.config, &row.layer]).map(|part| oci::path(&part.digest)),
-        );
         expect(oci::LAYOUT, self.parse::<Value>(oci::LAYOUT)? == serde_json::to_value(oci::layout()?)?);
 
-        let mut image = top.manifests()[0].clone();
-        if *image.media_type() == MediaType::ImageIndex {
+        let mut image = rows[0].manifest.descriptor(MediaType::ImageManifest);
+        let named = &top.manifests()[0];
+        if *named.media_type() == MediaType::ImageIndex {
             let manifests = PLATFORMS.iter().filter_map(|platform| {
                 let row = rows.iter().find(|row| row.platform == platform.to_string())?;
                 Some((platform, row.manifest.descriptor(MediaType::ImageManifest)))
             });
-            let found = self.bytes(image.digest())?;
+            let found = self.bytes(named.digest())?;
             // A revision is named by whoever had it recorded when he made the image.
             let of = |has_revision| oci::index(manifests.clone(), &self.recorded.annotations(has_revision));
-            expect("its index", found == of(true)? || found == of(false)?);
-            used.insert(oci::path(image.digest()));
+            expect(&oci::path(named.digest()), found == of(true)? || found == of(false)?);
             image = release::Content::new(found)?.descriptor(MediaType::ImageIndex);
-        } else {
-            image = rows[0].manifest.descriptor(MediaType::ImageManifest);
         }
         // Others write it in another order, with one name or none, and without its type.
-        let is_understood = self.parse::<Value>(oci::INDEX)? == serde_json::to_value(top)?;
-        let is_index = top.media_type().as_ref().is_none_or(|media_type| *media_type == MediaType::ImageIndex);
         let mut bare = top.clone();
         bare.set_manifests(Vec::new()).set_media_type(Some(MediaType::ImageIndex));
         let is_image = |entry: &Descriptor| {
@@ -279,22 +276,18 @@ impl<'a> Image<'a> {
             bare.set_annotations(None);
             are_names && bare == image
         };
-        let is_top =
-            is_understood && is_index && bare == oci::index_of(Vec::new())? && top.manifests().iter().all(is_image);
-        expect(oci::INDEX, is_top);
+        let is_understood = self.parse::<Value>(oci::INDEX)? == serde_json::to_value(top)?;
+        let is_index = top.media_type().as_ref().is_none_or(|media_type| *media_type == MediaType::ImageIndex);
+        let is_bare = bare == oci::index_of(Vec::new())?;
+        expect(oci::INDEX, is_understood && is_index && is_bare && top.manifests().iter().all(is_image));
 
         if let Some(found) = self.docker_images()? {
-            let is_the_same = match (&*found, rows) {
-                ([image], [row]) => {
-                    (&image.config, &*image.layers) == (&oci::path(&row.config.digest), &[oci::path(&row.layer.digest)])
-                }
-                _ => false,
-            };
+            let is_the_same = matches!((&*found, rows), ([image], [row])
+                if image.config == oci::path(&row.config.digest) && image.layers == [oci::path(&row.layer.digest)]);
             expect(oci::DOCKER_DOCUMENT, is_the_same);
-            used.insert(oci::DOCKER_DOCUMENT.into());
         }
-        complaints
-            .extend(self.files.keys().filter(|name| !used.contains(*name)).map(|name| format!("{name} is too much")));
+        let too_much = self.files.keys().filter(|name| !used.contains(*name));
+        complaints.extend(too_much.map(|name| format!("{name} is too much")));
         Ok(complaints)
     }
 

@@ -3,23 +3,19 @@
 
 use nix::sys::signal::Signal::SIGSYS;
 use oci_spec::runtime::get_default_mounts;
-use pause_contract::Status;
 use pause_tests::debian::{self, Suite};
-use pause_tests::sandbox::{STATES, Sandbox, zombies};
-use pause_tests::{ERROR, Ended, PROFILE, TERMINATED, WARNING, built, end, eventually, finish, named, shipped};
+use pause_tests::sandbox::Sandbox;
+use pause_tests::{ERROR, Ended, PROFILE, TERMINATED, WARNING, built, named, shipped};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use tempfile::TempDir;
 
 #[test]
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn the_first_process_reaps_and_ends_in_order() {
     with_each_option(|node, options| {
-        let container = node.start(&options);
-        container.reaps();
-        container.terminated().exited(0, "", TERMINATED);
+        node.run(&options, "starts; falls_asleep; reaps; $runtime kill pause TERM; ends").exited(0, "", TERMINATED);
     });
 }
 
@@ -27,8 +23,8 @@ fn the_first_process_reaps_and_ends_in_order() {
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
     with_each_option(|node, options| {
-        let container = node.start(&Options { has_own_pids: false, ..options });
-        container.terminated().exited(0, "", [WARNING, TERMINATED].concat());
+        let options = Options { has_own_pids: false, ..options };
+        node.run(&options, SLEEPS_AND_ENDS).exited(0, "", [WARNING, TERMINATED].concat());
     });
 }
 
@@ -37,7 +33,7 @@ fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
 fn what_the_profile_does_not_list_kills_or_fails() {
     with_each_option(|node, options| {
-        let ended = finish(node.command(&Options { lists_pause: false, ..options }));
+        let ended = node.run(&Options { lists_pause: false, ..options }, "starts; ends");
         match options.default_action {
             FAIL => ended.exited(42, "", ERROR),
             _ => ended.exited(128 + SIGSYS as i32, "", ""),
@@ -48,21 +44,15 @@ fn what_the_profile_does_not_list_kills_or_fails() {
 #[test]
 #[ignore = "needs root, conmon and Debian's archive: cargo test --test engines runtimes:: -- --ignored"]
 fn restored_from_a_checkpoint_it_reaps_and_ends_in_order() {
+    const SCENARIO: &str = "
+        common='--image-path image --work-path work --manage-cgroups-mode soft pause'
+        starts; falls_asleep; runc checkpoint $common; wait $run || :
+        rm pid; runc restore --pid-file pid $common & run=$!
+        falls_asleep; reaps; runc kill pause TERM; ends";
     let node = Node::new(shipped());
     node.sandbox.lay_over(Suite::Sid);
     let options = Options { runtime: "runc", is_created_first: false, is_for_criu: true, ..CREATED };
-    let mut container = node.start(&options);
-
-    let [bundle, image, work] = ["", "image", "work"].map(|name| node.path(name).display().to_string());
-    let common = ["--image-path", &image, "--work-path", &work, "--manage-cgroups-mode", "soft", ID];
-    node.sandbox.run(&[&["runc", "checkpoint"], &common[..]].concat());
-    container.run.wait().expect("it has ended");
-    fs::remove_file(node.path("pid")).expect("it was there");
-    let mut restore = node.sandbox.command("runc");
-    restore.args(["restore", "--bundle", &bundle, "--pid-file"]).arg(node.path("pid")).args(common);
-    let container = node.sleeps(restore, &options);
-    container.reaps();
-    container.terminated().exited(0, "", TERMINATED);
+    node.run(&options, SCENARIO).exited(0, "", TERMINATED);
 }
 
 /// An older C library waits in other system calls, and the kernel of 32 bits has other names for them.
@@ -80,7 +70,7 @@ fn with_an_older_c_library_and_with_32_bits_it_is_the_same() {
         });
         node.sandbox.sh(CHANGE_ROOT, &[runtimes.to_str().expect("UTF-8")]);
         with_each_option_of(&node, ["/run/crun", "/run/runc"], |node, options| {
-            node.start(&options).terminated().exited(0, "", TERMINATED);
+            node.run(&options, SLEEPS_AND_ENDS).exited(0, "", TERMINATED);
         });
     }
 }
@@ -165,36 +155,58 @@ struct Node {
     bundle: TempDir,
 }
 
-const ID: &str = "pause";
+const SLEEPS_AND_ENDS: &str = "starts; falls_asleep; $runtime kill pause TERM; ends";
 
-/// `$1` runs the container of the bundle `$2`, or creates it first if `$3` is true: under conmon, which Podman and CRI-O
-/// start it by, and which keeps its streams and its status.
+/// What can be done in a bundle with `$1`, the runtime. `$2` is whether it first creates the container: under conmon, which
+/// Podman and CRI-O start it by, and which keeps its streams and its status. Of the orphans some are those of a container
+/// that joins the Pod's PID namespace, with a /proc of its own.
 const RUN: &str = r#"
-    if ! $3; then
-        exec $1 run --bundle $2 --pid-file $2/pid pause
-    fi
-    conmon --sync --cid pause --cuuid pause --runtime $(command -v $1) --bundle $2 --container-pidfile $2/pid \
-        --log-path passthrough --exit-dir $2 &
-    until [ -s $2/pid ]; do
-        kill -0 $!
-        sleep 0.01
-    done
-    $1 start pause
-    wait $! || :
-    $1 delete pause
-    exit $(cat $2/pause)
+    runtime=$1 is_created_first=$2
+    starts() {
+        if $is_created_first; then
+            conmon --sync --cid pause --cuuid pause --runtime $(command -v $runtime) --bundle $PWD \
+                --container-pidfile $PWD/pid --log-path passthrough --exit-dir $PWD &
+            run=$!
+            until [ -s pid ]; do kill -0 $run; sleep 0.01; done
+            $runtime start pause
+        else
+            $runtime run --bundle $PWD --pid-file $PWD/pid pause &
+            run=$!
+        fi
+    }
+    # Nothing else ever sleeps with SIGCHLD ignored.
+    falls_asleep() {
+        until [ -s pid ] && grep -q "^State:.S" /proc/$(cat pid)/status &&
+            grep -q "^SigIgn:.*[13579bdf]....$" /proc/$(cat pid)/status
+        do
+            kill -0 $run
+            sleep 0.01
+        done
+    }
+    reaps() {
+        nsenter --target $(cat pid) --pid unshare --mount --mount-proc sh -euc '
+            grep -q ^/pause /proc/1/cmdline
+            (: &)
+            (: & exec sleep 0.01)
+            ! grep ^State:.Z /proc/[0-9]*/status'
+    }
+    ends() {
+        status=0
+        wait $run || status=$?
+        if $is_created_first; then
+            $runtime delete pause
+            status=$(cat pause)
+        fi
+        exit $status
+    }
 "#;
 
 impl Node {
     fn new(program: &Path) -> Self {
         let node = Self { sandbox: Sandbox::new(), bundle: tempfile::tempdir().expect("a directory") };
-        fs::create_dir(node.path("rootfs")).expect("writable");
-        fs::copy(program, node.path("rootfs/pause")).expect("writable");
+        fs::create_dir(node.bundle.path().join("rootfs")).expect("writable");
+        fs::copy(program, node.bundle.path().join("rootfs/pause")).expect("writable");
         node
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.bundle.path().join(name)
     }
 
     fn configuration(&self, options: &Options) -> Value {
@@ -209,13 +221,13 @@ impl Node {
         mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
         // The user of the image, and what containerd makes of a sandbox.
         let id = if options.is_for_criu { 0 } else { 65535 };
-        let mut linux = json!({ "cgroupsPath": format!("{}/{ID}", self.sandbox.cgroup), "namespaces": namespaces });
+        let mut linux = json!({ "cgroupsPath": format!("{}/pause", self.sandbox.cgroup), "namespaces": namespaces });
         if !options.is_for_criu {
             linux["seccomp"] = profile;
         }
         json!({
             "ociVersion": "1.0.2",
-            "hostname": ID,
+            "hostname": "pause",
             "root": { "path": "rootfs", "readonly": !options.is_for_criu },
             "process": {
                 "args": ["/pause"], "cwd": "/", "user": { "uid": id, "gid": id },
@@ -226,66 +238,14 @@ impl Node {
         })
     }
 
-    /// Runs the container.
-    fn command(&self, options: &Options) -> Command {
-        fs::write(self.path("config.json"), self.configuration(options).to_string()).expect("writable");
-        fs::remove_file(self.path("pid")).ok();
-        let mut command = self.sandbox.command("sh");
-        command.args(["-euc", RUN, "sh", options.runtime]).arg(self.bundle.path());
-        command.arg(options.is_created_first.to_string());
-        command
-    }
-
-    /// Starts the container, and waits until pause sleeps in it.
-    #[track_caller]
-    fn start(&self, options: &Options) -> Container<'_> {
-        self.sleeps(self.command(options), options)
-    }
-
-    #[track_caller]
-    fn sleeps(&self, mut command: Command, options: &Options) -> Container<'_> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut run = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        let mut has_ended = false;
-        eventually("pause to sleep", || {
-            has_ended = run.try_wait().expect("waitable").is_some();
-            let status = self.sandbox.path(&format!("/proc/{}/status", self.pid()));
-            has_ended || self.path("pid").exists() && Status::from_file(status).is_ok_and(|status| status.is_asleep())
-        });
-        let command = format!("{command:?}");
-        if has_ended {
-            panic!("pause should sleep, but\n{}", end(&command, run));
-        }
-        Container { node: self, runtime: options.runtime, command, run }
-    }
-
-    /// The PID of pause, as the sandbox sees it.
-    fn pid(&self) -> String {
-        fs::read_to_string(self.path("pid")).unwrap_or_default()
-    }
-}
-
-/// A container that runs, and its runtime, which waits for it.
-struct Container<'a> {
-    node: &'a Node,
-    runtime: &'static str,
-    command: String,
-    run: Child,
-}
-
-impl Container<'_> {
-    /// As PID 1, the orphans of a container that joins the Pod's PID namespace, with a /proc of its own.
-    #[track_caller]
-    fn reaps(&self) {
-        let pid = self.node.pid();
-        let join = ["nsenter", "--target", &pid, "--pid", "unshare", "--mount", "--mount-proc", "sh", "-euc"];
-        let script = format!("cat /proc/1/cmdline; (: &); (: & exec sleep 0.01); {STATES}");
-        let seen = self.node.sandbox.run(&[&join[..], &[&script]].concat());
-        assert_eq!((seen.starts_with("/pause\0"), zombies(&seen)), (true, 0), "the first process, and zombies: {seen}");
-    }
-
-    fn terminated(self) -> Ended {
-        self.node.sandbox.run(&[self.runtime, "kill", ID, "TERM"]);
-        end(&self.command, self.run)
+    /// What a scenario of a container comes to, and pause has said.
+    fn run(&self, options: &Options, scenario: &str) -> Ended {
+        let write = |name, content: String| fs::write(self.bundle.path().join(name), content).expect("writable");
+        write("config.json", self.configuration(options).to_string());
+        write("pid", String::new());
+        let mut command = self.sandbox.command("env");
+        command.arg("--chdir").arg(self.bundle.path());
+        command.args(["timeout", "120", "sh", "-euc", &format!("{RUN}\n{scenario}"), "sh", options.runtime]);
+        Ended::of(command.arg(options.is_created_first.to_string()))
     }
 }

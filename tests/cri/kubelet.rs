@@ -1,9 +1,8 @@
 //! A kubelet runs a static Pod on the image, with containerd 1 and runc: what it asks of pause over the Pod's life.
 
 use crate::node::pod::{Container, Pod};
-use crate::node::{BUSYBOX, Containerd, Kind, Node, Traces};
-use pause_tests::sandbox::{SERVE, holds_a_pod};
-use serde_json::json;
+use crate::node::{Containerd, Kind, Node, Traces};
+use pause_tests::sandbox::{holds_a_pod, manifest};
 use std::time::Duration;
 
 /// How long the kubelet may take. It looks for sandboxes to remove once a minute.
@@ -52,22 +51,6 @@ fn a_static_pod_comes_stays_and_goes() {
     eventually("its cgroups to be removed", || {
         node.sandbox.run(&["find", "/sys/fs/cgroup", "-path", &cgroups]).is_empty()
     });
-}
-
-fn manifest() -> String {
-    let container = |name, command: &[&str]| json!({ "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command });
-    let pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": "pod", "namespace": "default" },
-        "spec": {
-            "shareProcessNamespace": true,
-            // The client does not heed SIGTERM.
-            "terminationGracePeriodSeconds": 1,
-            "containers": [container("server", &SERVE), container("client", &["sleep", "1000"])],
-        },
-    });
-    pod.to_string()
 }
 
 /// Waits for a container.

@@ -2,8 +2,7 @@
 //! a container dies, leaves no zombie and ends when it is told to.
 
 use crate::engine::Engine;
-use pause_contract::Status;
-use pause_tests::sandbox::{BUSYBOX, SERVE, STATES, holds_a_pod, make_orphans, wget, zombies};
+use pause_tests::sandbox::{BUSYBOX, SERVE, STATES, holds_a_pod, make_orphans, manifest, wget, zombies};
 use std::fs;
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
@@ -83,24 +82,6 @@ impl Drop for CgroupOfPods {
     }
 }
 
-fn manifest() -> String {
-    let container = |name: &str, command: &[&str]| {
-        // Of an image that names no PATH Podman gives a container of a manifest none either.
-        let path = serde_json::json!({ "name": "PATH", "value": "/bin" });
-        serde_json::json!({
-            "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command, "env": [path]
-        })
-    };
-    let containers = [container("server", &SERVE), container("client", &["sleep", "1000"])];
-    let pod = serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": "pod" },
-        "spec": { "shareProcessNamespace": true, "containers": containers }
-    });
-    pod.to_string()
-}
-
 /// Without an image of its own: the file alone, mounted into any image, under any user, is an init for those who join.
 #[test]
 #[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]
@@ -114,21 +95,6 @@ fn the_bare_file_is_an_init_in_any_image() {
     podman.sh("client", &make_orphans(100));
     assert_eq!(zombies(&podman.sh("client", STATES)), 0, "zombies");
     podman.ends("infra");
-}
-
-/// Podman creates a container, and crun waits, already under the profile, until it is started.
-#[test]
-#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines podman:: -- --ignored"]
-fn sleeps_and_ends_under_the_projects_seccomp_profile() {
-    let podman = Engine::new("podman", &[IMAGE]);
-    let profile = ["--network=none", "--security-opt=seccomp=deploy/seccomp.json"];
-    for more in [&[][..], &["--security-opt=no-new-privileges"]] {
-        podman.start("infra", &[&profile[..], more, &[IMAGE]].concat());
-        let status = podman.sandbox.path(&format!("/proc/{}/status", podman.pid("infra")));
-        pause_tests::eventually("pause to sleep", || Status::from_file(&status).is_ok_and(|status| status.is_asleep()));
-        podman.ends("infra");
-        podman.run(&["rm", "infra"]);
-    }
 }
 
 const SHARED: [&str; 4] = ["pid", "net", "ipc", "uts"];

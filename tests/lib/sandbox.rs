@@ -3,6 +3,7 @@
 
 use crate::ROOT;
 use crate::debian::{Suite, kept};
+use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -277,6 +278,22 @@ pub fn holds_a_pod(shared: &[&str], sh: impl Fn(&str, &str) -> String) {
         sh(container, &make_orphans(2000));
     }
     assert_eq!(zombies(&sh("client", STATES)), 0, "zombies in the Pod");
+}
+
+/// The manifest of a Pod of these two containers, which share processes.
+pub fn manifest() -> String {
+    let container = |name, command: &[&str]| {
+        // Of an image that names no PATH Podman gives a container of a manifest none either.
+        json!({
+            "name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command,
+            "env": [{ "name": "PATH", "value": "/bin" }]
+        })
+    };
+    let containers = [container("server", &SERVE), container("client", &["sleep", "1000"])];
+    // The client does not heed SIGTERM.
+    let specification =
+        json!({ "shareProcessNamespace": true, "terminationGracePeriodSeconds": 1, "containers": containers });
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "pod" }, "spec": specification }).to_string()
 }
 
 /// A script that shows what the server says, as soon as it listens.

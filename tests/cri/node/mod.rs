@@ -216,18 +216,7 @@ impl Node {
     /// The Pods whose sandboxes containerd knows of, newest first.
     #[track_caller]
     pub fn pods(&self) -> Vec<Pod<'_>> {
-        self.pods_that(|_| true)
-    }
-
-    #[track_caller]
-    pub fn ready_pods(&self) -> Vec<Pod<'_>> {
-        self.pods_that(|pod| pod.state() == PodSandboxState::SandboxReady)
-    }
-
-    #[track_caller]
-    fn pods_that(&self, fit: impl Fn(&PodSandbox) -> bool) -> Vec<Pod<'_>> {
         let mut items = self.wait(self.services().list_pod_sandbox(ListPodSandboxRequest::default())).items;
-        items.retain(fit);
         items.sort_by_key(|item| Reverse(item.created_at));
         items.into_iter().map(|item| Pod { node: self, config: PodSandboxConfig::default(), id: item.id }).collect()
     }

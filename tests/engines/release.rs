@@ -17,7 +17,7 @@ use xtask::release::Release;
 const REPOSITORY: &str = "127.0.0.1:5000/pause";
 
 #[test]
-#[ignore = "needs root, docker-registry, skopeo, all toolchains: cargo test --test engines release:: -- --ignored"]
+#[ignore = "needs root, docker-registry, skopeo, jq, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
     let rehearsal = Rehearsal::new();
     rehearsal.release(REPOSITORY).expect("released");
@@ -45,6 +45,9 @@ fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
     assert_eq!(fs::read(found).expect("it is there"), fs::read(released).expect("a file of the release"));
     let complaint = rehearsal.release(REPOSITORY).expect_err("a version is released once");
     assert!(complaint.contains("127.0.0.1:5000/pause:0.1.0 exists already"), "{complaint}");
+    let words = format!("{ROOT}/.ci/release {REPOSITORY} --identity a --source b --builder c");
+    let complaint = rehearsal.run(&words).expect_err("a release of what is between two");
+    assert!(complaint.contains("does not say `released = true`"), "{complaint}");
     rehearsal.verify("theirs").expect_err("another key");
 
     let index = RELEASE.index.digest.clone();
@@ -70,7 +73,7 @@ fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
 }
 
 #[test]
-#[ignore = "needs root, docker-registry, skopeo, python3, all toolchains: cargo test --test engines release:: -- --ignored"]
+#[ignore = "needs root, docker-registry, skopeo, jq, python3, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn a_release_that_fails_leaves_no_tag() {
     let rehearsal = Rehearsal::new();
     fs::write(rehearsal.sandbox.path("/run/proxy.py"), PROXY).expect("written");
@@ -98,7 +101,7 @@ fn a_release_that_fails_leaves_no_tag() {
 /// With what docs/release.md has for nodes. Debian 12's Podman does not know such signatures ("Debian-local change: sigstore
 /// disabled"), so it is sid's.
 #[test]
-#[ignore = "needs root, docker-registry, skopeo, all toolchains: cargo test --test engines release:: -- --ignored"]
+#[ignore = "needs root, docker-registry, skopeo, jq, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn podman_pulls_what_is_signed_and_nothing_else() {
     let rehearsal = Rehearsal::new();
     rehearsal.release(REPOSITORY).expect("released");
@@ -213,9 +216,8 @@ impl Rehearsal {
 
     fn release(&self, repository: &str) -> Result<String, String> {
         self.run(&format!(
-            "{} release {repository} --key {} --source https://a.example/pause --builder https://a.example/builder \
-             --output {}",
-            tool().get_program().display(),
+            "{ROOT}/.ci/release {repository} --key {} --source https://a.example/pause \
+             --builder https://a.example/builder --output {}",
             self.path("ours.key"),
             self.path("files"),
         ))
@@ -248,7 +250,7 @@ impl Rehearsal {
     fn run(&self, words: &str) -> Result<String, String> {
         let mut variables = vec!["COSIGN_PASSWORD=".to_owned(), format!("CARGO={}", env!("CARGO"))];
         // Where cargo finds what it has downloaded.
-        for name in ["HOME", "CARGO_HOME", "CARGO_TARGET_DIR"] {
+        for name in ["HOME", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME"] {
             variables.extend(env::var(name).map(|value| format!("{name}={value}")));
         }
         let path = env::var("PATH").expect("a path");

@@ -376,7 +376,6 @@ fn a_file_that_cannot_be_verified_or_measured_is_named() {
         (&["verify", "README.md"][..], "it is no archive"),
         (&["verify", "no/such/file"], "cannot read no/such/file"),
         (&["verify", "--published", "127.0.0.1:1/pause"], "whose signature? --key or --identity says it"),
-        (&["release", "a/b", "--identity=c", "--source=d", "--builder=e"], "does not say `released = true`"),
         (&["size", "--peer", "no/such/file"], "No such file"),
         (&["size", "--peer", "README.md"], "not an ELF file"),
     ] {

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{build, clients, docs, image, publish, size, verify};
+use xtask::{build, clients, docs, image, size, verify};
 
 /// Builds the pause image and verifies it.
 #[derive(Parser)]
@@ -18,7 +18,6 @@ enum Command {
     Clients(clients::Clients),
     Docs(docs::Docs),
     Image(image::Image),
-    Release(publish::Publish),
     Size(size::Size),
     Verify(verify::Verify),
 }
@@ -30,7 +29,6 @@ fn main() -> ExitCode {
         Command::Clients(clients) => clients.run(),
         Command::Docs(docs) => docs.run(),
         Command::Image(image) => image.run(),
-        Command::Release(release) => release.run(),
         Command::Size(size) => size.run(),
         Command::Verify(verify) => verify.run(),
     };

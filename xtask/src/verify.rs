@@ -7,7 +7,8 @@ use crate::image::{build_image, times};
 use crate::oci::{self, Times};
 use crate::output;
 use crate::platform::{self, PLATFORMS, Selection};
-use crate::publish::{Origin, Verifier, check_published};
+use crate::provenance::Origin;
+use crate::published::{Verifier, check_published};
 use crate::release::{self, Release, Row};
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
@@ -82,7 +83,7 @@ impl Verify {
             let (programs, image) = build_image(&self.selection.platforms(), &times, &recorded)?;
             let found = compare(&recorded, &name, &programs, &image)?;
             if let (Some(path), Some(origin)) = (&self.statement, &self.origin) {
-                let statement = origin.provenance("pause", &programs, &image, &recorded.version)?;
+                let statement = origin.provenance(&programs, &image, &recorded.version)?;
                 output::write(path, &statement, 0o644)?;
             }
             return output::print(&format!(

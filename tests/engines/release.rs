@@ -4,7 +4,7 @@
 use oci_spec::image::Digest;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::Sandbox;
-use pause_tests::{ROOT, tool};
+use pause_tests::{Ended, ROOT, tool};
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -78,7 +78,7 @@ fn a_release_that_fails_leaves_no_tag() {
     let rehearsal = Rehearsal::new();
     fs::write(rehearsal.sandbox.path("/run/proxy.py"), PROXY).expect("written");
     // A connection that breaks while the image is pushed, while it is signed, and while it is verified.
-    for (at, (bytes, command)) in [(3_000, "skopeo copy"), (60_000, "cosign "), (150_000, "")].into_iter().enumerate() {
+    for (at, (bytes, command)) in [(3_000, "skopeo "), (60_000, "cosign "), (150_000, "")].into_iter().enumerate() {
         let port = 5001 + at;
         let proxy = format!("python3 /run/proxy.py {port} {bytes}");
         let listens = format!("ss --no-header --listening --tcp --numeric 'sport = :{port}' | grep --quiet .");
@@ -255,8 +255,9 @@ impl Rehearsal {
         }
         let path = env::var("PATH").expect("a path");
         variables.push(format!("PATH={}:{path}", self.directory.path().display()));
-        let words = ["env"].into_iter().chain(variables.iter().map(String::as_str)).chain(words.split_whitespace());
-        let ended = self.sandbox.try_run(&words.collect::<Vec<_>>());
+        let mut command = self.sandbox.command("timeout");
+        command.args(["300", "env"]).args(&variables).args(words.split_whitespace());
+        let ended = Ended::of(&mut command);
         if ended.status.success() { Ok(ended.stdout) } else { Err(ended.to_string()) }
     }
 }

@@ -507,14 +507,6 @@ fn rest(stream: Option<impl Read>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Runs a command that ends by itself, its output kept.
-#[track_caller]
-pub fn finish(mut command: Command) -> Ended {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    end(&format!("{command:?}"), child)
-}
-
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Ended {

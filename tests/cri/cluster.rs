@@ -58,7 +58,7 @@ eventually() {
 has() { [ "$1" = "$(eval "$2")" ]; }
 has_sandboxes() { eventually has $1 'pgrep -x pause | wc -l'; }
 is_rolled_out() {
-    for what in deployment/many daemonset/everywhere; do kubectl rollout status $what --timeout=300s; done
+    for what in deployment/many daemonset/everywhere; do kubectl rollout status $what --timeout=300s > /dev/null; done
     has_sandboxes $1
 }
 scale() {

@@ -15,7 +15,7 @@ pub mod debian;
 pub mod machine;
 pub mod sandbox;
 
-pub use pause_contract::{ERROR, Ended, INTERRUPT, TERMINATED, VERSION, WARNING, end, eventually, finish, within};
+pub use pause_contract::{ERROR, Ended, INTERRUPT, TERMINATED, VERSION, WARNING, end, eventually, within};
 
 /// The project's directory.
 pub const ROOT: &str = {

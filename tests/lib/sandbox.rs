@@ -210,13 +210,6 @@ impl Sandbox {
     pub fn sh(&self, script: &str, arguments: &[&str]) -> String {
         self.run(&[&["sh", STRICT, script, "sh"], arguments].concat())
     }
-
-    /// Runs a command in the sandbox that may fail.
-    pub fn try_run<S: AsRef<OsStr>>(&self, words: &[S]) -> crate::Ended {
-        let mut command = self.command(&words[0]);
-        command.args(&words[1..]);
-        crate::finish(command)
-    }
 }
 
 impl Drop for Sandbox {
@@ -312,8 +305,10 @@ pub fn busybox() -> PathBuf {
     })
 }
 
-/// Runs a command that has to succeed, and returns what it printed, without the last line's end.
+/// Runs a command that has to succeed, soon, and returns what it printed, without the last line's end.
 #[track_caller]
-pub fn succeed(command: Command) -> String {
-    crate::finish(command).succeeded().stdout.trim_end().to_owned()
+pub fn succeed(mut command: Command) -> String {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    crate::end(&format!("{command:?}"), child).succeeded().stdout.trim_end().to_owned()
 }

@@ -3,10 +3,8 @@
 
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::{REGISTRY, Sandbox};
-use pause_tests::{Ended, ROOT, tool};
+use pause_tests::{Ended, blocks, tool};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::sync::LazyLock;
 use tempfile::TempDir;
 use xtask::distribution;
 
@@ -30,11 +28,11 @@ fn the_commands_for_containerd_do_what_the_page_says() {
     node.check("65535");
     node.run("ctr --namespace k8s.io task rm --force pod && ctr --namespace k8s.io container rm pod");
     // What deploy/README.md says to do before, here with the only image there is.
-    let kept = README.commands("Before you start");
+    let kept = blocks("deploy/README.md", "Before you start", "sh");
     node.run(&kept[0]);
     assert_eq!(node.run(&kept[1]).trim_end(), "oci-layout");
     // Of the page's name with a digest: the image has that name, too.
-    node.run(node.page.commands(USE).last().expect("a command"));
+    node.run(node.commands(USE).last().expect("a command"));
     let tagged = node.images().into_iter().find(|name| name.starts_with("localhost/pause@sha256:"));
     node.run(&format!("ctr --namespace k8s.io images rm {}", tagged.expect("a name with a digest")));
     node.undo();
@@ -77,7 +75,7 @@ fn with_windows_parts_appended_each_kind_of_node_gets_its_own() {
     // Upstream's image has a part for each version of Windows, and Linux's.
     let upstream = format!("{REGISTRY}/upstream:3.10");
     sandbox.sh(UPSTREAM, &[&upstream]);
-    let recipe = README.commands("Clusters with Windows nodes").remove(0);
+    let recipe = blocks("deploy/README.md", "Clusters with Windows nodes", "sh").remove(0);
     let recipe = recipe.replace("registry.example/pause:0.1.0", &name).replace("registry.k8s.io/pause:3.10", &upstream);
     let gets = sandbox.sh(&recipe.replace("skopeo inspect", "skopeo inspect --tls-verify=false"), &[]);
     let layer = |name: &str, platform: &str| {
@@ -112,7 +110,7 @@ const UPSTREAM: &str = r#"
 fn the_commands_for_docker_do_what_the_page_says() {
     let node = Node::new("docker", Sandbox::with_docker());
     node.load();
-    let run = node.page.commands(USE).join("\n");
+    let run = node.commands(USE).join("\n");
     node.run(&run.replace("docker run", &format!("docker run --cgroup-parent={}", node.sandbox.cgroup)));
     node.check("65535");
     node.undo();
@@ -125,9 +123,9 @@ fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
     let node = Node::new("podman", Sandbox::new());
     node.load();
     let directory = "/etc/containers/containers.conf.d";
-    let configuration = &node.page.blocks(USE, "toml")[0];
+    let configuration = &blocks("deploy/podman.md", USE, "toml")[0];
     node.run(&format!("mkdir -p {directory}; cat > {directory}/pause.conf << 'end'\n{configuration}\nend"));
-    let run = node.page.commands(USE).join("\n");
+    let run = node.commands(USE).join("\n");
     node.run(&run.replace("pod create", &format!("pod create --cgroup-parent={}", node.sandbox.cgroup)));
     node.check("0");
     node.undo();
@@ -136,7 +134,6 @@ fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
 
 /// A machine on which one page is followed, in the directory where the archive is.
 struct Node {
-    page: &'static Page,
     name: String,
     sandbox: Sandbox,
     directory: TempDir,
@@ -144,7 +141,12 @@ struct Node {
 
 impl Node {
     fn new(name: &str, sandbox: Sandbox) -> Self {
-        Self { page: &PAGES[name], name: name.into(), sandbox, directory: archive(name) }
+        Self { name: name.into(), sandbox, directory: archive(name) }
+    }
+
+    #[track_caller]
+    fn commands(&self, title: &str) -> Vec<String> {
+        blocks(&format!("deploy/{}.md", self.name), title, "sh")
     }
 
     #[track_caller]
@@ -156,13 +158,13 @@ impl Node {
     /// The command after the one that makes the archive.
     #[track_caller]
     fn load(&self) {
-        self.run(&self.page.commands(LOAD)[1..].join("\n"));
+        self.run(&self.commands(LOAD)[1..].join("\n"));
     }
 
     /// What the page has checked, and what deploy/README.md says of the process.
     #[track_caller]
     fn check(&self, user: &str) {
-        assert_eq!(self.run(&self.page.commands(CHECK).join("\n")), pause_tests::VERSION.trim_end());
+        assert_eq!(self.run(&self.commands(CHECK).join("\n")), pause_tests::VERSION.trim_end());
         let seen = self.run("pid=$(pgrep -n -x pause); stat --format=%u /proc/$pid; tr '\\0' ' ' < /proc/$pid/cmdline");
         assert_eq!(seen.trim_end(), format!("{user}\n/pause"), "user and command line");
         let memory = self.run("awk '/^VmRSS:/ { print $2 }' /proc/$(pgrep -n -x pause)/status");
@@ -173,7 +175,7 @@ impl Node {
 
     #[track_caller]
     fn undo(&self) {
-        self.run(&self.page.commands(UNDO).join("\n"));
+        self.run(&self.commands(UNDO).join("\n"));
     }
 
     fn asked_for(&self) -> Vec<String> {
@@ -205,42 +207,4 @@ fn asked_for(name: &str) -> Vec<String> {
 
 fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
-}
-
-// What the tests share
-
-static PAGES: LazyLock<BTreeMap<String, Page>> =
-    LazyLock::new(|| ["containerd", "docker", "podman"].map(|name| (name.into(), Page::read(name))).into());
-
-static README: LazyLock<Page> = LazyLock::new(|| Page::read("README"));
-
-/// A page's blocks: under which heading of the second level, in which language, and what.
-struct Page(Vec<(String, String, String)>);
-
-impl Page {
-    fn read(name: &str) -> Self {
-        let path = format!("{ROOT}/deploy/{name}.md");
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let mut blocks = Vec::new();
-        for section in text.split("\n## ").skip(1) {
-            let title = section.lines().next().expect("a heading");
-            let fenced =
-                section.split("\n```").skip(1).step_by(2).map(|block| block.split_once('\n').expect("a block"));
-            blocks.extend(fenced.map(|(language, content)| (title.into(), language.into(), content.into())));
-        }
-        Self(blocks)
-    }
-
-    #[track_caller]
-    fn blocks(&self, title: &str, language: &str) -> Vec<String> {
-        let found = self.0.iter().filter(|(section, its, _)| section == title && its == language);
-        let blocks: Vec<_> = found.map(|(_, _, content)| content.trim_end().to_owned()).collect();
-        assert!(!blocks.is_empty(), "no block of {language} under {title}");
-        blocks
-    }
-
-    #[track_caller]
-    fn commands(&self, title: &str) -> Vec<String> {
-        self.blocks(title, "sh")
-    }
 }

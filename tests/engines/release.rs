@@ -4,7 +4,7 @@
 use oci_spec::image::Digest;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::Sandbox;
-use pause_tests::{Ended, ROOT, tool};
+use pause_tests::{Ended, ROOT, blocks, tool};
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -109,11 +109,9 @@ fn podman_pulls_what_is_signed_and_nothing_else() {
     let unsigned = "docker://127.0.0.1:5000/unsigned/pause:0.1.0";
     rehearsal.copy(&image, unsigned);
     rehearsal.sandbox.lay_over(Suite::Sid);
-    let page = fs::read_to_string(format!("{ROOT}/docs/release.md")).expect("the page");
     rehearsal.run("mkdir -p /etc/containers/registries.d").expect("a directory");
     for (kind, path) in [("json", "/etc/containers/policy.json"), ("yaml", "/etc/containers/registries.d/pause.yaml")] {
-        let (_, block) = page.split_once(&format!("```{kind}\n")).expect("a block");
-        let (block, _) = block.split_once("```").expect("its end");
+        let block = blocks("docs/release.md", "To verify one", kind).remove(0);
         let block =
             block.replace("ghcr.io/OWNER", "127.0.0.1:5000").replace("/etc/pki/pause.pub", &rehearsal.path("ours.pub"));
         fs::write(rehearsal.sandbox.path(path), block).expect("written");

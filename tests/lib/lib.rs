@@ -31,6 +31,18 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(ROOT).join("target"), PathBuf::from)
 }
 
+/// The blocks of a language under a heading of the second level in one of the project's pages.
+#[track_caller]
+pub fn blocks(page: &str, title: &str, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("{ROOT}/{page}")).unwrap_or_else(|error| panic!("{page}: {error}"));
+    let section = text.split("\n## ").find(|section| section.starts_with(title)).unwrap_or_default();
+    let fenced = section.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let blocks = fenced.filter(|(its, _)| *its == language).map(|(_, content)| content.trim_end().to_owned());
+    let blocks: Vec<_> = blocks.collect();
+    assert!(!blocks.is_empty(), "{page} has no block of {language} under {title}");
+    blocks
+}
+
 /// This machine's platform.
 pub fn platform() -> &'static Platform {
     xtask::platform::host().unwrap_or_else(|error| panic!("{error:#}"))

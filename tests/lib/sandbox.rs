@@ -223,7 +223,9 @@ impl Drop for Sandbox {
 
 /// Removes a cgroup and all below it, in every hierarchy: with v1 each controller has one.
 pub fn remove_cgroups(name: &str) {
-    let remove = r#"find /sys/fs/cgroup -depth -type d \( -path "*/$0" -o -path "*/$0/*" \) -exec rmdir {} +"#;
+    let remove = r#"for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+        [ ! -d "$hierarchy/$0" ] || find "$hierarchy/$0" -depth -type d -exec rmdir {} +
+    done"#;
     let ended = crate::Ended::of(Command::new("sh").args(["-euc", remove, name]));
     assert!(ended.status.success() || std::thread::panicking(), "it is left behind: {ended}");
 }

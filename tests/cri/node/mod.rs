@@ -46,15 +46,10 @@ pub struct Kind {
 
 impl Containerd {
     /// What makes a node use the image, as operators are told.
-    fn deployed(self) -> &'static str {
-        let version = match self {
-            Self::V1 => "version = 2\n",
-            Self::V2 => "version = 3\n",
-        };
-        let page = include_str!("../../../deploy/containerd.md");
-        let mut blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
-        let configuration = blocks.find(|block| block.starts_with(version));
-        configuration.unwrap_or_else(|| panic!("deploy/containerd.md has no configuration of {version}"))
+    fn deployed(self) -> String {
+        let version = if self == Self::V1 { "version = 2\n" } else { "version = 3\n" };
+        let blocks = pause_tests::blocks("deploy/containerd.md", "2. Use", "toml");
+        blocks.into_iter().find(|block| block.starts_with(version)).expect("a configuration of that version")
     }
 
     /// What this machine takes beside it: crun besides runc, and no score below containerd's own, for which it may not

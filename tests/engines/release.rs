@@ -1,101 +1,70 @@
 //! A release, rehearsed against a registry of the machine's own: what a stranger can check of it, what is refused, and
 //! that a release that fails leaves no tag.
 
-use oci_spec::image::Digest;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::Sandbox;
 use pause_tests::{Ended, ROOT, blocks, tool};
 use serde_json::Value;
 use std::env;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::process::Command;
-use std::sync::LazyLock;
-use tempfile::TempDir;
 use xtask::release::Release;
-
-const REPOSITORY: &str = "127.0.0.1:5000/pause";
 
 #[test]
 #[ignore = "needs root, docker-registry, skopeo, jq, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
-    let rehearsal = Rehearsal::new();
-    rehearsal.release(REPOSITORY).expect("released");
-    assert_eq!(rehearsal.tags(), ["0.1.0"]);
-    rehearsal.verify("ours").expect("what was released is verified");
-    // cosign 2 verifies the older form, and every attestation.
-    let older = Suite::Trixie.files().join("usr/bin/cosign").display().to_string();
-    let attested = ["cyclonedx", "openvex", "slsaprovenance1"].map(|kind| format!("verify-attestation --type {kind}"));
-    for command in ["verify"].into_iter().chain(attested.iter().map(String::as_str)) {
-        let words = format!(
-            "{older} {command} --key {} --insecure-ignore-tlog --allow-http-registry {REPOSITORY}:0.1.0",
-            rehearsal.path("ours.pub")
-        );
-        rehearsal.run(&words).expect("cosign 2");
-    }
-    let oras = |words: &str| rehearsal.run(&format!("oras {words} --plain-http")).expect("oras");
-    let found = format!("discover --format json --artifact-type application/vnd.cyclonedx+json {REPOSITORY}:0.1.0");
-    let found: Value = serde_json::from_str(&oras(&found)).expect("JSON");
-    oras(&format!(
-        "pull --output {} {}",
-        rehearsal.path("found"),
-        found["referrers"][0]["reference"].as_str().expect("one")
-    ));
-    let [found, released] = ["found", "files"].map(|directory| rehearsal.path(directory) + "/pause.cdx.json");
-    assert_eq!(fs::read(found).expect("it is there"), fs::read(released).expect("a file of the release"));
-    let complaint = rehearsal.release(REPOSITORY).expect_err("a version is released once");
-    assert!(complaint.contains("127.0.0.1:5000/pause:0.1.0 exists already"), "{complaint}");
-    let words = format!("{ROOT}/.ci/release {REPOSITORY} --identity a --source b --builder c");
-    let complaint = rehearsal.run(&words).expect_err("a release of what is between two");
-    assert!(complaint.contains("does not say `released = true`"), "{complaint}");
-    rehearsal.verify("theirs").expect_err("another key");
+    rehearse(
+        r#"
+        release $repository
+        is "$(tags)" 0.1.0
+        verify ours
+        # cosign 2 verifies the older form, and every attestation.
+        attestation='verify-attestation --type'
+        for command in verify "$attestation cyclonedx" "$attestation openvex" "$attestation slsaprovenance1"; do
+            $TRIXIE/usr/bin/cosign $command --key ours.pub --insecure-ignore-tlog --allow-http-registry $repository:0.1.0
+        done
+        discover='oras discover --plain-http --format json --artifact-type application/vnd.cyclonedx+json'
+        oras pull --plain-http --output found $($discover $repository:0.1.0 | jq --raw-output '.referrers[0].reference')
+        cmp found/pause.cdx.json files/pause.cdx.json
+        refused "$repository:0.1.0 exists already" release $repository
+        refused 'does not say `released = true`' $PROJECT/.ci/release $repository --identity a --source b --builder c
+        refused '' verify theirs
 
-    let index = RELEASE.index.digest.clone();
-    let [amd64, arm64] = [0, 1].map(|at| &RELEASE.images[at]);
-    // One manifest's signature in the place of the index', in the form Podman reads.
-    let signature = |digest: &Digest| format!("docker://{REPOSITORY}:sha256-{}.sig", digest.digest());
-    rehearsal.copy(&signature(&index), &signature(&amd64.program.digest));
-    rehearsal.copy(&signature(&arm64.manifest.digest), &signature(&index));
-    let complaint = rehearsal.verify("ours").expect_err("the signature of another");
-    assert!(complaint.contains(&format!("verify of {REPOSITORY}@{index}, --new-bundle-format=false")), "{complaint}");
-    rehearsal.copy(&signature(&amd64.program.digest), &signature(&index));
-    rehearsal.verify("ours").expect("as it was");
-
-    rehearsal.with(&layer(&amd64.layer.digest), "echo other > FILE", || {
-        rehearsal.verify("ours").expect_err("another layer");
-    });
-    let missing = format!("{STORE}/repositories/pause/_manifests/revisions/sha256/{}", arm64.manifest.digest.digest());
-    rehearsal.with(&missing, "rm -r FILE", || {
-        let complaint = rehearsal.verify("ours").expect_err("no arm64");
-        assert!(complaint.contains(arm64.manifest.digest.as_ref()), "{complaint}");
-    });
-    rehearsal.verify("ours").expect("as it was");
+        # One manifest's signature in the place of the index', in the form Podman reads.
+        signature() { echo $repository:sha256-$1.sig; }
+        copy $(signature $INDEX) $(signature $LAYER)
+        copy $(signature $MANIFEST) $(signature $INDEX)
+        refused "verify of $repository@sha256:$INDEX, --new-bundle-format=false" verify ours
+        copy $(signature $LAYER) $(signature $INDEX)
+        verify ours
+        while_it 'echo other >' $layer refused '' verify ours
+        while_it 'rm -r' $store/repositories/pause/_manifests/revisions/sha256/$MANIFEST refused $MANIFEST verify ours
+        verify ours"#,
+    );
 }
 
 #[test]
 #[ignore = "needs root, docker-registry, skopeo, jq, python3, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn a_release_that_fails_leaves_no_tag() {
-    let rehearsal = Rehearsal::new();
-    fs::write(rehearsal.sandbox.path("/run/proxy.py"), PROXY).expect("written");
-    // A connection that breaks while the image is pushed, while it is signed, and while it is verified.
-    for (at, (bytes, command)) in [(3_000, "skopeo "), (60_000, "cosign "), (150_000, "")].into_iter().enumerate() {
-        let port = 5001 + at;
-        let proxy = format!("python3 /run/proxy.py {port} {bytes}");
-        let listens = format!("ss --no-header --listening --tcp --numeric 'sport = :{port}' | grep --quiet .");
-        rehearsal.sandbox.start(&proxy, &listens);
-        let complaint = rehearsal.release(&format!("127.0.0.1:{port}/pause")).expect_err("a connection that breaks");
-        assert!(complaint.contains(&format!("error: {command}")), "after {bytes} bytes: {complaint}");
-        assert_eq!(rehearsal.tags(), [""; 0], "after {bytes} bytes");
-    }
-    // A registry that has another layer under the recorded digest.
-    let layer = layer(&RELEASE.images[0].layer.digest);
-    rehearsal.with(&layer, "echo other > FILE", || {
-        rehearsal.release(REPOSITORY).expect_err("another layer");
-        assert_eq!(rehearsal.tags(), [""; 0]);
-    });
-    // And what is left of all these is in nobody's way.
-    rehearsal.release(REPOSITORY).expect("released");
-    assert_eq!(rehearsal.tags(), ["0.1.0"]);
+    rehearse(
+        r#"
+        # A connection that breaks while the image is pushed, while it is signed, and while it is verified.
+        port=5001
+        for at in 3000:skopeo 60000:cosign 150000:; do
+            python3 -c "$PROXY" $port ${at%:*} > /dev/null 2>&1 &
+            until ss --no-header --listening --tcp --numeric "sport = :$port" | grep --quiet .; do sleep 0.1; done
+            refused "error: ${at#*:}" release 127.0.0.1:$port/pause
+            is "$(tags)" ''
+            kill $!
+            port=$((port + 1))
+        done
+        # A registry that has another layer under the recorded digest.
+        while_it 'echo other >' $layer refused '' release $repository
+        is "$(tags)" ''
+        # And what is left of all these is in nobody's way.
+        release $repository
+        is "$(tags)" 0.1.0"#,
+    );
 }
 
 /// With what docs/release.md has for nodes. Debian 12's Podman does not know such signatures ("Debian-local change: sigstore
@@ -103,25 +72,85 @@ fn a_release_that_fails_leaves_no_tag() {
 #[test]
 #[ignore = "needs root, docker-registry, skopeo, jq, all toolchains: cargo test --test engines release:: -- --ignored"]
 fn podman_pulls_what_is_signed_and_nothing_else() {
-    let rehearsal = Rehearsal::new();
-    rehearsal.release(REPOSITORY).expect("released");
-    let image = format!("docker://{REPOSITORY}:0.1.0");
-    let unsigned = "docker://127.0.0.1:5000/unsigned/pause:0.1.0";
-    rehearsal.copy(&image, unsigned);
-    rehearsal.sandbox.lay_over(Suite::Sid);
-    rehearsal.run("mkdir -p /etc/containers/registries.d").expect("a directory");
-    for (kind, path) in [("json", "/etc/containers/policy.json"), ("yaml", "/etc/containers/registries.d/pause.yaml")] {
-        let block = blocks("docs/release.md", "To verify one", kind).remove(0);
-        let block =
-            block.replace("ghcr.io/OWNER", "127.0.0.1:5000").replace("/etc/pki/pause.pub", &rehearsal.path("ours.pub"));
-        fs::write(rehearsal.sandbox.path(path), block).expect("written");
-    }
-    rehearsal.run(&format!("podman pull --tls-verify=false {image}")).expect("it is signed");
-    let complaint = rehearsal.run(&format!("podman pull --tls-verify=false {unsigned}")).expect_err("it is not signed");
-    assert!(complaint.contains("A signature was required"), "{complaint}");
-    fs::copy(rehearsal.path("theirs.pub"), rehearsal.path("ours.pub")).expect("copied");
-    let complaint = rehearsal.run(&format!("podman pull --tls-verify=false {image}")).expect_err("another key");
-    assert!(complaint.contains("Source image rejected"), "{complaint}");
+    rehearse(
+        r#"
+        release $repository
+        copy $repository:0.1.0 127.0.0.1:5000/unsigned/pause:0.1.0
+        mount -t overlay -o lowerdir=$SID/usr:/usr overlay /usr
+        mkdir -p /etc/containers/registries.d
+        for file in policy.json registries.d/pause.yaml; do
+            block=${file##*.}
+            echo "${!block}" | sed "s|ghcr.io/OWNER|127.0.0.1:5000|; s|/etc/pki/pause.pub|$PWD/ours.pub|" \
+                > /etc/containers/$file
+        done
+        pull() { podman pull --tls-verify=false docker://$1; }
+        pull $repository:0.1.0
+        refused 'A signature was required' pull 127.0.0.1:5000/unsigned/pause:0.1.0
+        cp theirs.pub ours.pub
+        refused 'Source image rejected' pull $repository:0.1.0"#,
+    );
+}
+
+/// Runs a scenario in an empty directory on a machine with a registry, cosign, and two key pairs: ours and theirs.
+fn rehearse(scenario: &str) {
+    const SET_UP: &str = r#"
+        repository=127.0.0.1:5000/pause store=/run/registry/docker/registry/v2
+        layer=$store/blobs/sha256/${LAYER:0:2}/$LAYER/data
+        mkdir bin
+        ln -s $SID/usr/bin/cosign $SID/usr/bin/oras bin
+        PATH=$PWD/bin:$PATH
+        cosign generate-key-pair --output-key-prefix ours
+        cosign generate-key-pair --output-key-prefix theirs
+        release() {
+            $PROJECT/.ci/release $1 --key ours.key --source https://a.example/pause --builder https://a.example/builder \
+                --output files
+        }
+        verify() { $TOOL verify --published $repository --key $1.pub; }
+        copy() { skopeo copy --all --src-tls-verify=false --dest-tls-verify=false docker://$1 docker://$2; }
+        # The versions in the repository.
+        tags() { ls $store/repositories/pause/_manifests/tags 2> /dev/null | grep -v ^sha256- || :; }
+        is() { [ "$1" = "$2" ] || { echo "$1, not $2" >&2; exit 1; }; }
+        # Whether a command fails and says that.
+        refused() {
+            if "${@:2}" > said 2>&1 || ! grep --quiet --fixed-strings "$1" said; then
+                cat said >&2
+                exit 1
+            fi
+        }
+        # Runs a command while a file of the registry is changed.
+        while_it() {
+            cp -a $2 /run/unchanged
+            eval "$1 $2"
+            "${@:3}"
+            rm -rf $2
+            mv /run/unchanged $2
+        }
+    "#;
+    let (sandbox, directory) = (Sandbox::new(), tempfile::tempdir().expect("a directory"));
+    sandbox.start_registry();
+    let release = Release::own().expect("release.toml");
+    let [json, yaml] = ["json", "yaml"].map(|kind| blocks("docs/release.md", "To verify one", kind).remove(0));
+    let mut command = sandbox.command("timeout");
+    command.args(["600", "env"]).arg("--chdir").arg(directory.path());
+    let variables = [
+        ("PROJECT", ROOT.to_owned()),
+        ("TOOL", tool().get_program().display().to_string()),
+        ("SID", Suite::Sid.files().display().to_string()),
+        ("TRIXIE", Suite::Trixie.files().display().to_string()),
+        ("INDEX", release.index.digest.digest().to_owned()),
+        ("LAYER", release.images[0].layer.digest.digest().to_owned()),
+        ("MANIFEST", release.images[1].manifest.digest.digest().to_owned()),
+        ("PROXY", PROXY.to_owned()),
+        ("json", json),
+        ("yaml", yaml),
+        ("COSIGN_PASSWORD", String::new()),
+    ];
+    // Where cargo is, and finds what it has downloaded.
+    let own = ["HOME", "PATH", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME"];
+    let own = own.into_iter().filter_map(|name| Some((name, env::var(name).ok()?)));
+    command.args(variables.into_iter().chain(own).map(|(name, value)| format!("{name}={value}")));
+    command.args(["bash", "-euo", "pipefail", "-c", &format!("{SET_UP}{scenario}")]);
+    Ended::of(&mut command).succeeded();
 }
 
 /// In a root file system made of Debian 12's packages alone, with no network. The crates are checked by Cargo.lock.
@@ -149,9 +178,10 @@ fn somebody_else_builds_the_same_and_states_it() {
     assert_eq!(statement["predicate"]["runDetails"]["builder"]["id"], "https://b.example/builder");
     let stated = statement["subject"].as_array().expect("subjects").iter();
     let stated: Vec<&str> = stated.filter_map(|subject| subject["digest"]["sha256"].as_str()).collect();
-    let recorded = RELEASE.shipped_rows().map(|row| &row.manifest);
-    let recorded = recorded.chain(RELEASE.shipped_rows().map(|row| &row.program));
-    let recorded = [&RELEASE.index].into_iter().chain(recorded).map(|content| content.digest.digest());
+    let release = Release::own().expect("release.toml");
+    let recorded = release.shipped_rows().map(|row| &row.manifest);
+    let recorded = recorded.chain(release.shipped_rows().map(|row| &row.program));
+    let recorded = [&release.index].into_iter().chain(recorded).map(|content| content.digest.digest());
     assert_eq!(stated, recorded.collect::<Vec<_>>());
 }
 
@@ -178,84 +208,3 @@ while True:
     for ends in (client, registry, 1), (registry, client, 0):
         threading.Thread(target=passes, args=ends, daemon=True).start()
 "#;
-
-/// Where the registry keeps what it has.
-const STORE: &str = "/run/registry/docker/registry/v2";
-
-static RELEASE: LazyLock<Release> = LazyLock::new(|| Release::own().expect("release.toml"));
-
-fn layer(digest: &Digest) -> String {
-    format!("{STORE}/blobs/sha256/{}/{}/data", &digest.digest()[..2], digest.digest())
-}
-
-/// A machine with a registry, cosign, and two key pairs: ours and theirs.
-struct Rehearsal {
-    sandbox: Sandbox,
-    directory: TempDir,
-}
-
-impl Rehearsal {
-    fn new() -> Self {
-        let rehearsal = Self { sandbox: Sandbox::new(), directory: tempfile::tempdir().expect("a directory") };
-        rehearsal.sandbox.start_registry();
-        for program in ["cosign", "oras"] {
-            symlink(Suite::Sid.files().join("usr/bin").join(program), rehearsal.path(program)).expect("a link");
-        }
-        for name in ["ours", "theirs"] {
-            let words = format!("cosign generate-key-pair --output-key-prefix {}", rehearsal.path(name));
-            rehearsal.run(&words).expect("a key pair");
-        }
-        rehearsal
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    fn release(&self, repository: &str) -> Result<String, String> {
-        self.run(&format!(
-            "{ROOT}/.ci/release {repository} --key {} --source https://a.example/pause \
-             --builder https://a.example/builder --output {}",
-            self.path("ours.key"),
-            self.path("files"),
-        ))
-    }
-
-    fn verify(&self, key: &str) -> Result<String, String> {
-        let key = self.path(&format!("{key}.pub"));
-        self.run(&format!("{} verify --published {REPOSITORY} --key {key}", tool().get_program().display()))
-    }
-
-    /// From one place of the registry to another.
-    fn copy(&self, from: &str, to: &str) {
-        let copy = "skopeo copy --all --src-tls-verify=false --dest-tls-verify=false";
-        self.run(&format!("{copy} {from} {to}")).expect("copied");
-    }
-
-    /// The versions in the repository.
-    fn tags(&self) -> Vec<String> {
-        let list = self.run(&format!("ls {STORE}/repositories/pause/_manifests/tags")).unwrap_or_default();
-        list.lines().filter(|tag| !tag.starts_with("sha256-")).map(str::to_owned).collect()
-    }
-
-    /// While a file of the registry is changed.
-    fn with(&self, file: &str, change: &str, look: impl FnOnce()) {
-        self.sandbox.sh(&format!("cp -a {file} /run/unchanged; {}", change.replace("FILE", file)), &[]);
-        look();
-        self.sandbox.sh(&format!("rm -rf {file}; mv /run/unchanged {file}"), &[]);
-    }
-
-    fn run(&self, words: &str) -> Result<String, String> {
-        let mut variables = vec!["COSIGN_PASSWORD=".to_owned(), format!("CARGO={}", env!("CARGO"))];
-        // Where cargo finds what it has downloaded.
-        for name in ["HOME", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME"] {
-            variables.extend(env::var(name).map(|value| format!("{name}={value}")));
-        }
-        let path = env::var("PATH").expect("a path");
-        variables.push(format!("PATH={}:{path}", self.directory.path().display()));
-        let mut command = self.sandbox.command("timeout");
-        command.args(["300", "env"]).args(&variables).args(words.split_whitespace());
-        let ended = Ended::of(&mut command);
-        if ended.status.success() { Ok(ended.stdout) } else { Err(ended.to_string()) }
-    }
-}

@@ -1,19 +1,22 @@
 //! The image is the same, byte for byte and for every platform, from somebody else: another user in another directory,
 //! with another umask, locale and time zone, a cargo configuration of their own, and a clock that is years ahead.
 
-use pause_tests::ROOT;
+use pause_tests::{Ended, ROOT, tool};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-/// The user has no name, sees the toolchain through mounts of its own, and gets a copy of the source and of the crates,
-/// as packed. The clock is faked for every program of the build, file times included, except for rustup's compiler,
-/// whose allocator waits for ever when the clock is: in its place lies a script that calls it without.
+/// In an empty directory; `$1` is cargo, `$2` the project, `$3` the tool. The user has no name, sees the toolchain through
+/// mounts of its own, and gets a copy of the source and of the crates, as packed. The clock is faked for every program of
+/// the build, file times included, except for rustup's compiler, whose allocator waits for ever when the clock is: in its
+/// place lies a script that calls it without.
 const SOMEBODY_ELSE: &str = r#"
-    toolchain=$1 cargo=$2 home=$3
-    mkdir -p "$home/toolchain" "$home/compiler" "$home/cargo"
-    cd "$cargo"
+    toolchain=${1%/bin/cargo} home="$PWD/somebody else's home"
+    "$3" image --platform=all --output ours > /dev/null
+    chmod 755 .
+    mkdir -p "$home/project" "$home/toolchain" "$home/compiler" "$home/cargo"
+    cd "$2"
+    cp --recursive Cargo.toml Cargo.lock release.toml build.rs linker.ld .cargo src bench deploy tests xtask "$home/project"
+    cd "${CARGO_HOME:-$HOME/.cargo}"
     cp --recursive --parents registry/cache registry/index "$home/cargo"
     [ ! -e config.toml ] || cp config.toml "$home/cargo"
     cat >> "$home/cargo/config.toml" <<'END'
@@ -33,52 +36,22 @@ END
     mount --bind "$home/rustc" "$home/toolchain/bin/rustc"
     umask 077
     cd "$home/project"
-    exec setpriv --reuid=60002 --regid=60002 --clear-groups \
+    setpriv --reuid=60002 --regid=60002 --clear-groups \
         env --ignore-environment HOME="$home" CARGO_HOME="$home/cargo" CARGO_NET_OFFLINE=true \
         PATH="$home/toolchain/bin:/usr/bin:/bin" LC_ALL=tr_TR.UTF-8 LANG=tr_TR.UTF-8 TZ=Pacific/Chatham \
         faketime '2031-02-03 04:05:06' \
-        cargo xtask image --platform all --output "$home/image"
+        cargo xtask image --platform all --output "$home/image" > /dev/null
+    for file in pause.tar pause.cdx.json; do cmp "$home/../ours/$file" "$home/image/$file"; done
 "#;
 
 #[test]
 #[ignore = "needs root, faketime and all toolchains: cargo test --test image reproducible:: -- --ignored"]
 fn the_image_of_all_platforms_is_the_same_from_somebody_else() {
     let directory = tempfile::tempdir().expect("a directory");
-    let ours = directory.path().join("ours");
-    let mut command = pause_tests::tool();
-    command.args(["image", "--platform=all", "--output"]).arg(&ours).stdout(Stdio::null());
-    assert!(command.status().expect("the tool runs").success(), "{command:?} failed");
-
-    let home = directory.path().join("somebody else's home");
-    let project = home.join("project");
-    fs::create_dir_all(&project).expect("a directory");
-    let mut copy = Command::new("cp");
-    copy.args(["--recursive", "--parents", "Cargo.toml", "Cargo.lock", "release.toml", "build.rs", "linker.ld"]);
-    copy.args([".cargo", "src", "bench", "deploy", "tests", "xtask"]).arg(&project).current_dir(ROOT);
-    assert!(copy.status().expect("cp runs").success(), "{copy:?} failed");
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("others may look into it");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation=private", "sh", "-euc", SOMEBODY_ELSE, "sh"]);
-    command.arg(sysroot()).arg(cargo_home()).arg(&home).stdout(Stdio::null());
-    let status = command.status().expect("unshare runs");
-    assert!(status.success(), "somebody else could not build the image; this needs root: {command:?}: {status}");
-
-    for name in ["pause.tar", "pause.cdx.json"] {
-        let [ours, theirs] =
-            [ours.join(name), home.join("image").join(name)].map(|path| fs::read(path).expect("written"));
-        assert!(ours == theirs, "{name} is another");
-    }
-}
-
-fn sysroot() -> PathBuf {
-    let rustc = Path::new(env!("CARGO")).with_file_name("rustc");
-    let output = Command::new(rustc).arg("--print=sysroot").output().expect("rustc runs");
-    String::from_utf8(output.stdout).expect("UTF-8").trim_end().into()
-}
-
-fn cargo_home() -> PathBuf {
-    let home = std::env::var_os("HOME").expect("HOME");
-    std::env::var_os("CARGO_HOME").map_or_else(|| Path::new(&home).join(".cargo"), PathBuf::from)
+    command.args(["--mount", "--propagation=private", "sh", "-euc", SOMEBODY_ELSE, "sh", env!("CARGO"), ROOT]);
+    command.arg(tool().get_program()).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
+    Ended::of(command.current_dir(&directory)).succeeded();
 }
 
 #[test]

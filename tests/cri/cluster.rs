@@ -99,6 +99,7 @@ for process in $(pgrep -x pause); do
 done
 eventually eval 'now=$(address); [ -n "$now" ] && [ "$now" != "$before" ]'
 is_rolled_out 11
+for process in $(pgrep -x pause); do cmp $program /proc/$process/exe; done
 
 # A Pod has the namespaces and the user it asks for: its name, that, the first process it sees, whose namespaces those of
 # network and processes are, and the user of its pause.

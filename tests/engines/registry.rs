@@ -17,7 +17,7 @@ fn skopeo_picks_the_platform_it_is_asked_for() {
     let pick = "set -- --override-os=linux --override-arch=$architecture ${variant:+--override-variant=$variant}
         skopeo \"$@\" inspect --config --raw --tls-verify=false docker://$reference > config
         sha256sum < config | sed 's/\\(.*\\)  -/sha256:\\1/'";
-    picks(pick, "no image found in image index for architecture", config);
+    picks(|_| (), pick, "no image found in image index for architecture", config);
 }
 
 /// Nothing of it may be left for the next platform.
@@ -28,7 +28,7 @@ fn podman_picks_the_platform_it_is_asked_for() {
         id=$(podman pull \"$@\" $reference)
         podman rmi $id > removed
         echo sha256:$id";
-    picks(pick, "no image found in image index for architecture", config);
+    picks(|_| (), pick, "no image found in image index for architecture", config);
 }
 
 /// In a namespace of its own is what a pull has brought: index, manifest, config and layer.
@@ -38,7 +38,7 @@ fn containerd_picks_the_platform_it_is_asked_for_and_pulls_nothing_else() {
     let pick = "namespace=$architecture${variant:+-$variant}
         ctr --namespace $namespace images pull --plain-http --platform $asked $reference > pulled
         ctr --namespace $namespace content ls --quiet | sort | paste -sd ,";
-    picks(pick, "no match for platform in manifest", |part| {
+    picks(Sandbox::start_containerd, pick, "no match for platform in manifest", |part| {
         let mut pulled = [&IMAGE.1.index, &part.manifest, &part.config, &part.layer].map(|it| it.digest().to_string());
         pulled.sort();
         pulled.join(",")
@@ -63,11 +63,11 @@ const ALSO_ASKED_FOR: [(&str, &str); 4] = [
 
 /// Asks for everything a client may ask for; `pick` prints what it got. A client may fail for many reasons: `refusal` is
 /// the one it has to state for what is not there.
-fn picks(pick: &str, refusal: &str, expected: impl Fn(&PlatformImage) -> String) {
+fn picks(prepare: impl Fn(&Sandbox), pick: &str, refusal: &str, expected: impl Fn(&PlatformImage) -> String) {
     let sandbox = Sandbox::new();
     sandbox.start_registry();
     sandbox.push(&IMAGE.0, NAME, REFERENCE);
-    sandbox.start_containerd();
+    prepare(&sandbox);
     let names: Vec<String> = PLATFORMS.iter().map(ToString::to_string).collect();
     for (asked, platform) in names.iter().map(|name| (&**name, &**name)).chain(ALSO_ASKED_FOR) {
         let (architecture, variant) = asked["linux/".len()..].split_once('/').unwrap_or((&asked["linux/".len()..], ""));

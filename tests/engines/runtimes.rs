@@ -174,10 +174,10 @@ const RUN: &str = r#"
             run=$!
         fi
     }
-    # Nothing else ever sleeps with SIGCHLD ignored.
+    # With SIGINT and SIGTERM caught and SIGCHLD ignored: nothing else ever sleeps so.
     falls_asleep() {
         until [ -s pid ] && grep -q "^State:.S" /proc/$(cat pid)/status &&
-            grep -q "^SigIgn:.*[13579bdf]....$" /proc/$(cat pid)/status
+            grep -q "^SigIgn:.*[13579bdf]....$" /proc/$(cat pid)/status && grep -q "^SigCgt:.*4002$" /proc/$(cat pid)/status
         do
             kill -0 $run
             sleep 0.01

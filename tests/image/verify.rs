@@ -87,16 +87,16 @@ fn what_is_around_recorded_manifests_has_to_be_what_the_tool_writes() {
     };
     let index = |entries: &[_]| with_index(oci::index(entries.iter().cloned(), &annotations()).unwrap());
     check(&*index(&[amd64.clone(), arm64.clone(), arm.clone()]), &RECORDED).expect("it is recorded");
-    refused(&index(&[arm64.clone(), amd64.clone(), arm.clone()]), " is not as `cargo");
-    refused(&index(&[amd64.clone(), amd64.clone(), arm64.clone(), arm.clone()]), " is not as `cargo");
+    refused(&index(&[arm64.clone(), amd64.clone(), arm.clone()]), "its index is not as");
+    refused(&index(&[amd64.clone(), amd64.clone(), arm64.clone(), arm.clone()]), "its index is not as");
     refused(&index(&[amd64.clone(), arm64.clone()]), "is too much");
     refused(&index(&vec![amd64.clone(); 65]), "its index has 65 manifests");
     refused(&index(&[]), "its index has 0 manifests");
     refused(&index(&[(&PLATFORMS[7], amd64.1.clone())]), "linux/loong64: it is what is recorded of linux/amd64");
     amd64.1.set_size(1);
-    refused(&index(&[amd64, arm64, arm]), " is not as `cargo");
+    refused(&index(&[amd64, arm64, arm]), "its index is not as");
     let text = String::from_utf8(files(&all)[&oci::path(all.index.digest())].clone()).unwrap();
-    refused(&with_index(text.replacen('{', "{\"Manifests\":[],", 1).into_bytes()), " is not as `cargo");
+    refused(&with_index(text.replacen('{', "{\"Manifests\":[],", 1).into_bytes()), "its index is not as");
     refused(&with_index(text.replacen("\"platform\"", "\"x\"", 1).into_bytes()), "no platform: ");
     let annotated = |change: fn(&mut Annotations)| {
         let mut annotations = annotations();
@@ -106,9 +106,9 @@ fn what_is_around_recorded_manifests_has_to_be_what_the_tool_writes() {
     };
     let found = check(&*annotated(|annotations| drop(annotations.remove(ANNOTATION_REVISION))), &RECORDED);
     found.expect("made before its commit was recorded");
-    refused(&annotated(|found| drop(found.insert(ANNOTATION_REVISION, "other".into()))), " is not as `cargo");
-    refused(&annotated(|found| drop(found.insert(ANNOTATION_SOURCE, "other".into()))), " is not as `cargo");
-    refused(&annotated(Annotations::clear), " is not as `cargo");
+    refused(&annotated(|found| drop(found.insert(ANNOTATION_REVISION, "other".into()))), "its index is not as");
+    refused(&annotated(|found| drop(found.insert(ANNOTATION_SOURCE, "other".into()))), "its index is not as");
+    refused(&annotated(Annotations::clear), "its index is not as");
 
     for (file, from, to, complaint) in [
         ("index.json", "{", "{\"Manifests\":[],", "index.json is not as"),

@@ -20,7 +20,7 @@ const V1_CRUN: Kind = Kind { runtime: "crun", ..V1_RUNC };
 const V2_RUNC: Kind = Kind { containerd: Containerd::V2, ..V1_RUNC };
 const V2_CRUN: Kind = Kind { containerd: Containerd::V2, ..V1_CRUN };
 
-const PROMISES: [fn(&Node); 12] = [
+const PROMISES: [fn(&Node); 13] = [
     runs_the_image_imported_from_its_archive,
     stops_and_is_removed_without_a_trace,
     killed_it_is_not_ready_and_another_takes_over,
@@ -28,6 +28,7 @@ const PROMISES: [fn(&Node); 12] = [
     runs_as_the_pods_user,
     sleeps_under_the_runtimes_seccomp_profile,
     sleeps_under_a_seccomp_profile_of_the_node,
+    ends_under_a_seccomp_profile_that_denies_it_to_sleep,
     containers_share_localhost_and_keep_the_address,
     containers_that_share_processes_see_pause_as_pid_1_and_no_zombie,
     containers_that_share_no_processes_see_none,
@@ -283,14 +284,25 @@ fn sleeps_under_the_runtimes_seccomp_profile(node: &Node) {
 }
 
 fn sleeps_under_a_seccomp_profile_of_the_node(node: &Node) {
-    let path = "/run/seccomp.json";
-    fs::write(node.sandbox.path(path), PROFILE).expect("writable");
-    let pod = node.run(|context| {
-        let profile_type = ProfileType::Localhost.into();
-        context.seccomp = Some(SecurityProfile { profile_type, localhost_ref: path.into() });
-    });
+    let pod = run_with_profile(node, PROFILE);
     assert_eq!(pod.sleeps().seccomp, FILTERED);
     assert!(pod.is_ready());
+}
+
+fn ends_under_a_seccomp_profile_that_denies_it_to_sleep(node: &Node) {
+    let denying = PROFILE.replace("\"pause\",", "").replace("\"ppoll\",", "");
+    assert_ne!(denying, PROFILE);
+    let pod = run_with_profile(node, &denying);
+    pause_tests::eventually("the sandbox to be not ready", || !pod.is_ready());
+}
+
+fn run_with_profile<'a>(node: &'a Node, profile: &str) -> Pod<'a> {
+    let path = "/run/seccomp.json";
+    fs::write(node.sandbox.path(path), profile).expect("writable");
+    node.run(|context| {
+        let profile_type = ProfileType::Localhost.into();
+        context.seccomp = Some(SecurityProfile { profile_type, localhost_ref: path.into() });
+    })
 }
 
 fn is_confined_by_default(node: &Node) {

@@ -1,7 +1,7 @@
 //! A cluster of one node, of Debian's source package of Kubernetes: what controllers, the scheduler and an administrator
 //! do to Pods, down to the sandboxes and their processes.
 
-use crate::node::kubernetes::OF_THE_CLUSTER;
+use crate::kubernetes::OF_THE_CLUSTER;
 use crate::node::{Containerd, Kind, Node, PAUSE};
 use pause_tests::sandbox::make_orphans;
 use pause_tests::{Ended, ROOT, shipped};

@@ -2,7 +2,7 @@
 //! it leaves no zombie, ends at once when it is told to, and is as small as it says.
 
 use crate::engine::Engine;
-use pause_tests::sandbox::{BUSYBOX, SERVE, holds_a_pod};
+use pause_tests::sandbox::{BUSYBOX, SERVE};
 use pause_tests::shipped;
 use std::fs;
 
@@ -31,11 +31,10 @@ fn holds_what_others_join(docker: &Engine, image: &str, options: &[&str]) {
     let join = ["--net=container:sandbox", "--ipc=container:sandbox", "--pid=container:sandbox", BUSYBOX];
     docker.start("server", &[&join[..], &SERVE].concat());
     docker.start("client", &[&join[..], &["sleep", "1000"]].concat());
-    let shared = ["net", "ipc", "pid"];
-    for kind in shared {
+    for kind in ["net", "ipc", "pid"] {
         let held = docker.sandbox.run(&["readlink", &format!("/proc/{}/ns/{kind}", docker.pid("sandbox"))]);
         assert_eq!(docker.sh("client", &format!("readlink /proc/self/ns/{kind}")), held, "the client's namespace");
     }
-    holds_a_pod(&shared, |container, script| docker.sh(container, script));
+    docker.holds_a_pod("net ipc pid", ["server", "client"]);
     docker.ends("sandbox");
 }

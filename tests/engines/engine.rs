@@ -1,6 +1,6 @@
 //! A machine with Podman or Docker, which share the commands for one container.
 
-use pause_tests::sandbox::{DOCKER, Sandbox};
+use pause_tests::sandbox::{DOCKER, Sandbox, holds_a_pod};
 use pause_tests::{TERMINATED, platform};
 
 #[test]
@@ -59,6 +59,13 @@ impl Engine {
     #[track_caller]
     pub fn sh(&self, container: &str, script: &str) -> String {
         self.run(&["exec", container, "sh", "-euc", script])
+    }
+
+    #[track_caller]
+    pub fn holds_a_pod(&self, shared: &str, containers: [&str; 2]) {
+        for container in containers {
+            self.sh(container, &holds_a_pod(shared));
+        }
     }
 
     /// Stops pause, which ends in order: what does not end on SIGTERM is killed a second later, and its status is 137.

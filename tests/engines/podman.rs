@@ -2,7 +2,7 @@
 //! a container dies, leaves no zombie and ends when it is told to.
 
 use crate::engine::Engine;
-use pause_tests::sandbox::{BUSYBOX, SERVE, STATES, holds_a_pod, make_orphans, manifest, wget, zombies};
+use pause_tests::sandbox::{BUSYBOX, SERVE, ZOMBIES, make_orphans, manifest, wget};
 use std::fs;
 
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
@@ -18,7 +18,7 @@ fn holds_a_pod_whose_containers_come_and_go() {
     let shipped = podman.sandbox.run(&["sha256sum", &pause_tests::shipped().display().to_string()]);
     assert_eq!(held.split(' ').next(), shipped.split(' ').next(), "the infra container runs another file");
 
-    holds_a_pod(&SHARED, |container, script| podman.sh(container, script));
+    podman.holds_a_pod("pid net ipc uts", ["server", "client"]);
 
     let address = || {
         let addresses = podman.sh("client", "ip -4 -o address show scope global");
@@ -34,7 +34,7 @@ fn holds_a_pod_whose_containers_come_and_go() {
     assert_ne!(podman.pid("server"), process, "the server is the process that was killed");
     assert_eq!(address(), before, "the Pod's address after the server came back");
     assert_eq!(podman.sh("client", &wget(&before)), "hello");
-    holds_a_pod(&SHARED, |container, script| podman.sh(container, script));
+    podman.holds_a_pod("pid net ipc uts", ["server", "client"]);
 
     podman.run(&["pod", "stop", "--time=1", "pod"]);
     podman.has_ended("infra");
@@ -47,7 +47,7 @@ fn a_first_process_that_is_no_pause_leaves_zombies_and_is_killed() {
     let podman = Engine::new("podman", &[IMAGE]);
     start_pod(&podman, BUSYBOX, "/bin/sleep 1000");
     podman.sh("client", &make_orphans(100));
-    assert_eq!(zombies(&podman.sh("client", STATES)), 100, "zombies in the Pod");
+    assert_eq!(podman.sh("client", ZOMBIES), "100");
     podman.run(&["pod", "stop", "--time=1", "pod"]);
     assert_eq!(podman.inspect("infra", ".State.ExitCode"), "137");
 }
@@ -66,7 +66,7 @@ fn holds_the_pod_of_a_kubernetes_manifest() {
 
     let infra = podman.run(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
     assert_eq!(podman.inspect(&infra, ".ImageName"), IMAGE, "the infra container's image");
-    holds_a_pod(&SHARED, |container, script| podman.sh(&format!("pod-{container}"), script));
+    podman.holds_a_pod("pid net ipc uts", ["pod-server", "pod-client"]);
 
     podman.run(&["pod", "stop", "--time=1", "pod"]);
     assert_eq!(podman.inspect(&infra, ".State.ExitCode"), "0");
@@ -93,11 +93,9 @@ fn the_bare_file_is_an_init_in_any_image() {
     podman.start("client", &["--network=none", "--pid=container:infra", BUSYBOX, "sleep", "1000"]);
     assert_eq!(podman.sh("client", "cat /proc/1/cmdline; stat -c %u:%g /proc/1"), "/pause\x001000:2000");
     podman.sh("client", &make_orphans(100));
-    assert_eq!(zombies(&podman.sh("client", STATES)), 0, "zombies");
+    assert_eq!(podman.sh("client", ZOMBIES), "0");
     podman.ends("infra");
 }
-
-const SHARED: [&str; 4] = ["pid", "net", "ipc", "uts"];
 
 /// Creates and starts the Pod; its infra container is named `infra`.
 fn start_pod(podman: &Engine, image: &str, command: &str) {

@@ -1,6 +1,6 @@
 //! Kubernetes' programs of Debian's source package: built once, kept in target, and run on a node.
 
-use super::Node;
+use crate::node::Node;
 use pause_tests::debian::{self, Archive, kept};
 use std::fs;
 use std::io::Write;
@@ -166,14 +166,5 @@ impl Node {
         let configuration = CONFIGURATION.replace("%CGROUP", &self.sandbox.cgroup);
         fs::write(self.sandbox.path("/run/kubelet.yaml"), configuration).expect("writable");
         self.sandbox.start(&format!("{DAEMON} {options}"), "busybox wget -q -O - http://127.0.0.1:10248/healthz");
-    }
-
-    /// Gives the kubelet a static Pod, or takes it away again.
-    pub fn set_manifest(&self, manifest: Option<&str>) {
-        let path = self.sandbox.path("/run/manifests/pod.yaml");
-        match manifest {
-            Some(manifest) => fs::write(path, manifest).expect("writable"),
-            None => fs::remove_file(path).expect("there"),
-        }
     }
 }

@@ -361,4 +361,4 @@ class Kubelet(Test):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(failfast=True)

@@ -1,12 +1,12 @@
 //! `cargo xtask build`: from source to the file that is shipped.
 
 use crate::command::run;
-use crate::elf::Elf;
 use crate::output;
 use crate::platform::{Platform, Selection};
 use crate::toolchain::{self, Toolchain};
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{Artifact, Message};
+use goblin::elf::Elf;
 use indicatif::ProgressBar;
 use std::collections::BTreeSet;
 use std::env;
@@ -83,8 +83,8 @@ fn toolchain(platforms: &[&'static Platform]) -> Result<Toolchain> {
 fn program(platform: &'static Platform, toolchain: &Toolchain) -> Result<Program> {
     let (linked, crates) = compile(platform, toolchain)?;
     let bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
-    let machine = Elf::parse(&bytes).with_context(|| format!("{} cannot be shipped", linked.display()))?.machine;
-    ensure!(machine == platform.machine, "{} is for ELF machine {}, not {platform}", linked.display(), machine.0);
+    let elf = Elf::parse(&bytes).with_context(|| format!("{} cannot be shipped", linked.display()))?;
+    ensure!(elf.header.e_machine == platform.machine, "{} is not for {platform}", linked.display());
     let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
     if !is_there(&path, &bytes) {
         output::write(&path, &bytes, MODE)?;

@@ -6,7 +6,6 @@ pub mod clients;
 pub mod command;
 pub mod distribution;
 pub mod docs;
-pub mod elf;
 pub mod image;
 pub mod layer;
 pub mod oci;

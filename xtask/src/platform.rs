@@ -1,12 +1,12 @@
 //! The platforms pause is built for: one table of all that differs between them but code and compiler flags, and how a
 //! command line names a part of it.
 
-use crate::elf::Elf;
 use anyhow::{Context, Result};
-use object::elf::{self, Machine};
+use goblin::elf::{Elf, header};
 use oci_spec::image::Arch;
 use oci_spec::runtime;
 use std::fmt;
+use std::fs;
 
 pub struct Platform {
     /// What an image index calls it.
@@ -15,7 +15,7 @@ pub struct Platform {
     /// What Rust calls it.
     pub target: &'static str,
     /// What the ELF header calls it (`e_machine`).
-    pub machine: Machine,
+    pub machine: u16,
     /// What its file may have at most, in bytes.
     pub most_bytes: u64,
     /// What runs it on another machine, by the name Debian's qemu-user-static gives it, and the oldest processor of the
@@ -46,42 +46,42 @@ pub struct Kernel {
 #[rustfmt::skip]
 pub static PLATFORMS: &[Platform] = &[
     Platform {
-        architecture: Arch::Amd64, variant: None, target: "x86_64-unknown-linux-gnu", machine: elf::EM_X86_64,
+        architecture: Arch::Amd64, variant: None, target: "x86_64-unknown-linux-gnu", machine: header::EM_X86_64,
         most_bytes: 640, emulator: ["qemu-x86_64-static", "Opteron_G1"], seccomp: runtime::Arch::ScmpArchX86_64,
         kernels: &[AMD64],
     },
     Platform {
-        architecture: Arch::ARM64, variant: None, target: "aarch64-unknown-linux-gnu", machine: elf::EM_AARCH64,
+        architecture: Arch::ARM64, variant: None, target: "aarch64-unknown-linux-gnu", machine: header::EM_AARCH64,
         most_bytes: 896, emulator: ["qemu-aarch64-static", "cortex-a35"], seccomp: runtime::Arch::ScmpArchAarch64,
         kernels: &[ARM64, ARM64_16K],
     },
     Platform {
-        architecture: Arch::ARM, variant: Some("v7"), target: "armv7-unknown-linux-gnueabihf", machine: elf::EM_ARM,
+        architecture: Arch::ARM, variant: Some("v7"), target: "armv7-unknown-linux-gnueabihf", machine: header::EM_ARM,
         most_bytes: 896, emulator: ["qemu-arm-static", "cortex-a8"], seccomp: runtime::Arch::ScmpArchArm,
         kernels: &[ARMHF, ARM64],
     },
     Platform {
-        architecture: Arch::PowerPC64le, variant: None, target: "powerpc64le-unknown-linux-gnu", machine: elf::EM_PPC64,
+        architecture: Arch::PowerPC64le, variant: None, target: "powerpc64le-unknown-linux-gnu", machine: header::EM_PPC64,
         most_bytes: 1024, emulator: ["qemu-ppc64le-static", "power8"], seccomp: runtime::Arch::ScmpArchPpc64le,
         kernels: &[PPC64EL],
     },
     Platform {
-        architecture: Arch::s390x, variant: None, target: "s390x-unknown-linux-gnu", machine: elf::EM_S390,
+        architecture: Arch::s390x, variant: None, target: "s390x-unknown-linux-gnu", machine: header::EM_S390,
         most_bytes: 896, emulator: ["qemu-s390x-static", "z900"], seccomp: runtime::Arch::ScmpArchS390x,
         kernels: &[S390X],
     },
     Platform {
-        architecture: Arch::RISCV64, variant: None, target: "riscv64gc-unknown-linux-gnu", machine: elf::EM_RISCV,
+        architecture: Arch::RISCV64, variant: None, target: "riscv64gc-unknown-linux-gnu", machine: header::EM_RISCV,
         most_bytes: 896, emulator: ["qemu-riscv64-static", "rv64i,c=on"], seccomp: runtime::Arch::ScmpArchRiscv64,
         kernels: &[RISCV64],
     },
     Platform {
-        architecture: Arch::i386, variant: None, target: "i686-unknown-linux-gnu", machine: elf::EM_386,
+        architecture: Arch::i386, variant: None, target: "i686-unknown-linux-gnu", machine: header::EM_386,
         most_bytes: 896, emulator: ["qemu-i386-static", "486"], seccomp: runtime::Arch::ScmpArchX86,
         kernels: &[I386, AMD64],
     },
     Platform {
-        architecture: Arch::LoongArch64, variant: None, target: "loongarch64-unknown-linux-gnu", machine: elf::EM_LOONGARCH,
+        architecture: Arch::LoongArch64, variant: None, target: "loongarch64-unknown-linux-gnu", machine: header::EM_LOONGARCH,
         most_bytes: 896, emulator: ["qemu-loongarch64-static", "la464,lsx=off,lasx=off"],
         seccomp: runtime::Arch::ScmpArchLoongarch64, kernels: &[LOONG64],
     },
@@ -171,7 +171,8 @@ fn parse(text: &str) -> Result<Choice, String> {
 
 /// The platform of this machine.
 pub fn host() -> Result<&'static Platform> {
-    let own = Elf::of_this_program()?.machine;
+    // By this program's own header.
+    let own = Elf::parse(&fs::read("/proc/self/exe")?)?.header.e_machine;
     let found = PLATFORMS.iter().find(|platform| platform.machine == own);
     found.with_context(|| format!("pause is not built for this machine; choose with --platform from {}", known()))
 }

@@ -1,13 +1,12 @@
 //! `cargo xtask size`: what pause costs, part by part, beside other pause programs.
 
 use crate::build;
-use crate::elf::Elf;
 use crate::layer::layer;
 use crate::output;
 use crate::platform::Selection;
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
-use object::elf::{ET_DYN, PF_R, PF_W, PF_X, ProgramFlags};
+use goblin::elf::{Elf, header::ET_DYN, program_header, section_header::SHT_PROGBITS};
 use std::fs;
 use std::path::PathBuf;
 
@@ -60,44 +59,51 @@ const ROWS: [&str; 9] = [
 
 /// What is found out about one program, in the order of `ROWS`, below its title.
 fn column(title: String, bytes: &[u8]) -> Result<[String; ROWS.len()]> {
-    let elf = Elf::parse(bytes)?;
-    let parts = parts(&elf, bytes).map(|parts| parts.map(|part| part.to_string()));
+    let elf = Elf::parse(bytes).context("not an ELF file")?;
+    let headers = usize::from(elf.header.e_ehsize) + elf.program_headers.len() * usize::from(elf.header.e_phentsize);
+    let parts = parts(&elf, headers, bytes).map(|parts| parts.map(|part| part.to_string()));
     let [code, constants] = parts.unwrap_or(["?", "?"].map(str::to_owned));
-    let segments: Vec<String> = elf.loads.iter().map(|load| letters(load.flags)).collect();
-    let is_independent = if elf.kind == ET_DYN { "yes" } else { "no" };
-    let stack = match elf.stack_flags {
-        Some(flags) if !flags.contains(PF_X) => "not executable",
-        Some(_) => "executable",
-        None => "the kernel's default",
-    };
+    let of_kind = |kind| elf.program_headers.iter().filter(move |segment| segment.p_type == kind);
+    let segments: Vec<_> = of_kind(program_header::PT_LOAD).map(|segment| letters(segment.p_flags)).collect();
+    let is_independent = if elf.header.e_type == ET_DYN { "yes" } else { "no" };
+    let stack = of_kind(program_header::PT_GNU_STACK).next();
+    let stack = stack.map(|stack| if stack.is_executable() { "executable" } else { "not executable" });
     Ok([
         title,
         bytes.len().to_string(),
-        elf.headers.to_string(),
+        headers.to_string(),
         code,
         constants,
         layer(bytes, 0)?.gzip.len().to_string(),
         format!("{}: {}", segments.len(), segments.join(" ")),
-        format!("{is_independent}{}", if elf.interpreted { ", with an interpreter" } else { "" }),
-        stack.into(),
+        format!("{is_independent}{}", if elf.interpreter.is_some() { ", with an interpreter" } else { "" }),
+        stack.unwrap_or("the kernel's default").into(),
     ])
 }
 
 /// Bytes of code and of constants: by the section headers, or without them, as in the shipped file, by the first of
 /// pause's texts, for linker.ld puts these behind the code.
-fn parts(elf: &Elf, bytes: &[u8]) -> Option<[u64; 2]> {
-    if elf.has_sections {
-        return Some([elf.code, elf.constants]);
+fn parts(elf: &Elf, headers: usize, bytes: &[u8]) -> Option<[u64; 2]> {
+    if !elf.section_headers.is_empty() {
+        let constant = elf
+            .section_headers
+            .iter()
+            .filter(|section| section.sh_type == SHT_PROGBITS && section.is_alloc() && !section.is_writable());
+        let (code, others): (Vec<_>, Vec<_>) = constant.partition(|section| section.is_executable());
+        return Some(
+            [code, others].map(|sections| sections.iter().fold(0, |sum, section| section.sh_size.saturating_add(sum))),
+        );
     }
     let texts =
         [concat!("pause ", env!("CARGO_PKG_VERSION"), "\n"), "Shutting down, got signal: ", "Warning: ", "Error: "];
-    let start = (0..bytes.len()).find(|&at| texts.iter().any(|text| bytes[at..].starts_with(text.as_bytes())))? as u64;
-    Some([start.checked_sub(elf.headers)?, elf.end_of_loads().checked_sub(start)?])
+    let start = (0..bytes.len()).find(|&at| texts.iter().any(|text| bytes[at..].starts_with(text.as_bytes())))?;
+    Some([start.checked_sub(headers)?, bytes.len() - start].map(|size| size as u64))
 }
 
-fn letters(flags: ProgramFlags) -> String {
+fn letters(flags: u32) -> String {
+    use program_header::{PF_R, PF_W, PF_X};
     [(PF_R, 'R'), (PF_W, 'W'), (PF_X, 'X')]
-        .map(|(flag, letter)| if flags.contains(flag) { letter } else { '-' })
+        .map(|(flag, letter)| if flags & flag != 0 { letter } else { '-' })
         .iter()
         .collect()
 }

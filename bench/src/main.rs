@@ -1,6 +1,5 @@
 //! Measures this program, the baseline and others side by side in one run: `cargo run -p bench`.
 
-mod density;
 mod memory;
 mod orphans;
 mod peers;
@@ -14,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use nix::sys::utsname::uname;
 use nix::unistd::Uid;
-use peers::{BASELINE, C_GLIBC, OURS, Peer, Subject};
+use peers::{BASELINE, Peer, Subject};
 use procfs::{CpuInfo, Current, Meminfo};
 use results::*;
 use start::Command;
@@ -51,11 +50,10 @@ struct Amounts {
     rounds: usize,
     batches: usize,
     orphans: u64,
-    sandboxes: &'static [usize],
 }
 
-const FULL: Amounts = Amounts { rounds: 2_000, batches: 20, orphans: 100_000, sandboxes: &[10, 100, 1_000, 10_000] };
-const QUICK: Amounts = Amounts { rounds: 20, batches: 2, orphans: 1_000, sandboxes: &[10, 100] };
+const FULL: Amounts = Amounts { rounds: 2_000, batches: 20, orphans: 100_000 };
+const QUICK: Amounts = Amounts { rounds: 20, batches: 2, orphans: 1_000 };
 
 const RESULTS: &str = "results.toml";
 
@@ -102,9 +100,7 @@ fn measure(amounts: &Amounts, peers: &[Peer]) -> Result<Results> {
     let directory = tempfile::tempdir().context("cannot make a directory for the peers")?;
     let ours = build::programs(&[platform], &indicatif::ProgressBar::hidden())?.remove(0);
     let (subjects, missing) = peers::find(ours, peers, directory.path())?;
-    let in_density: Vec<&Subject> =
-        subjects.iter().filter(|subject| [OURS, BASELINE, C_GLIBC].contains(&&*subject.name)).collect();
-    let progress = output::progress(subjects.len() * STEPS + in_density.len() + 1)?;
+    let progress = output::progress(subjects.len() * STEPS)?;
     let baseline = subjects.iter().find(|subject| subject.name == BASELINE).context("no baseline")?.command()?;
     for subject in &subjects {
         timing::try_out(&subject.command()?).with_context(|| format!("cannot measure {}", subject.name))?;
@@ -120,15 +116,6 @@ fn measure(amounts: &Amounts, peers: &[Peer]) -> Result<Results> {
         let figures = figures(subject, image, &baseline, amounts, say);
         let figures = figures.with_context(|| format!("cannot measure {}", subject.name))?;
         rows.push(Row { program: subject.name.clone(), figures });
-    }
-    // Not counted: a virtual machine may get from its host only now what many sandboxes need.
-    progress.set_message("density: the machine's memory");
-    density::measure(BASELINE, &baseline, amounts.sandboxes)?;
-    progress.inc(1);
-    for subject in in_density {
-        progress.set_message(format!("{}: density", subject.name));
-        rows.extend(density::measure(&subject.name, &subject.command()?, amounts.sandboxes)?);
-        progress.inc(1);
     }
     progress.finish_and_clear();
     Ok(Results { circumstances: circumstances(&platform.to_string())?, missing, rows })

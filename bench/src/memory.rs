@@ -14,23 +14,22 @@ use std::time::{Duration, Instant};
 /// How many are started between two looks at what is charged. The kernel keeps a few stacks of the dead for the next
 /// to come, and exec aligns stacks and mappings at random: both average out.
 const BATCH: usize = 50;
-pub const KIB: f64 = 1024.0;
+const KIB: f64 = 1024.0;
 
 pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[(&'static str, Figure); 2]> {
     let mut memory = MemoryCgroup::new()?;
-    let (mut baselines, mut sandboxes) = (Sandboxes::default(), Sandboxes::default());
-    let mut start = |sandboxes: &mut Sandboxes, command| -> Result<f64> {
-        let charged = sandboxes.start(command, CloneFlags::CLONE_NEWPID, BATCH, &mut memory)?.charged;
+    let mut sandboxes = Sandboxes(Vec::new());
+    let mut start = |command| -> Result<f64> {
+        let charged = sandboxes.start(command, &mut memory)?;
         ensure!(charged > 0.0, "the charge fell as sandboxes were started");
         Ok(charged)
     };
     // Not counted: the first ones find tables and lists of the kernel too small.
-    start(&mut baselines, baseline)?;
-    start(&mut sandboxes, command)?;
+    start(baseline)?;
+    start(command)?;
     let (mut charged, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..batches {
-        let baseline = start(&mut baselines, baseline)?;
-        let own = start(&mut sandboxes, command)?;
+        let (baseline, own) = (start(baseline)?, start(command)?);
         charged.push(own / KIB);
         ratios.push(own / baseline);
     }
@@ -38,13 +37,13 @@ pub fn beside(baseline: &Command, command: &Command, batches: usize) -> Result<[
 }
 
 /// A memory cgroup, and the bytes of kernel memory it was charged when it was last asked: stacks, page tables and objects.
-pub struct MemoryCgroup {
+struct MemoryCgroup {
     cgroup: Cgroup,
     charged: u64,
 }
 
 impl MemoryCgroup {
-    pub fn new() -> Result<Self> {
+    fn new() -> Result<Self> {
         Ok(Self { cgroup: Cgroup::new("memory")?, charged: 0 })
     }
 
@@ -73,43 +72,26 @@ fn anonymous(process: &Process) -> Result<u64> {
 }
 
 /// Programs that run until this goes out of scope.
-#[derive(Default)]
-pub struct Sandboxes(pub Vec<RunningProcess>);
-
-/// What it took to start some.
-pub struct Started {
-    /// Bytes of one, as an average: the kernel's memory that their cgroup is charged, and the anonymous pages of them
-    /// and their children. These are counted page by page, for the cgroup's own count of them lags behind. Pages of the
-    /// file are charged to whoever reads it first, once.
-    pub charged: f64,
-    /// How long each took.
-    pub times: Vec<Duration>,
-}
+struct Sandboxes(Vec<RunningProcess>);
 
 impl Sandboxes {
-    /// Starts some in the cgroup and waits until they and their children sleep.
-    pub fn start(
-        &mut self,
-        command: &Command,
-        namespaces: CloneFlags,
-        count: usize,
-        memory: &mut MemoryCgroup,
-    ) -> Result<Started> {
-        let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | namespaces;
-        let mut times = Vec::new();
+    /// Starts a batch in the cgroup and waits until they and their children sleep. Returns the bytes of one, as an average:
+    /// the kernel's memory that their cgroup is charged, and the anonymous pages of them and their children. These are
+    /// counted page by page, for the cgroup's own count of them lags behind. Pages of the file are charged to whoever reads
+    /// it first, once.
+    fn start(&mut self, command: &Command, memory: &mut MemoryCgroup) -> Result<f64> {
+        let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | CloneFlags::CLONE_NEWPID;
         // What this process starts in the group is charged to it from its first byte on.
         memory.cgroup.take(Pid::this())?;
-        let all: nix::Result<()> = (0..count).try_for_each(|_| {
-            let start = Instant::now();
+        let all: nix::Result<()> = (0..BATCH).try_for_each(|_| {
             self.0.push(command.start(flags, || Ok(()))?);
-            times.push(start.elapsed());
             Ok(())
         });
         // What it takes to look at them is not charged to them.
         memory.cgroup.release(Pid::this())?;
         all.with_context(|| format!("{} sandboxes were started, and no more can be", self.0.len()))?;
         let mut own = 0;
-        for sandbox in &self.0[self.0.len() - count..] {
+        for sandbox in &self.0[self.0.len() - BATCH..] {
             let process = asleep(sandbox.0)?;
             own += anonymous(&process)?;
             // An init with a program to run for it.
@@ -117,7 +99,7 @@ impl Sandboxes {
                 own += anonymous(&asleep(Pid::from_raw(child as i32))?)?;
             }
         }
-        Ok(Started { charged: (memory.growth()? + own as f64) / count as f64, times })
+        Ok((memory.growth()? + own as f64) / BATCH as f64)
     }
 }
 

@@ -57,7 +57,7 @@ const PANELS: [(&str, &str, usize, bool); 4] = [
 /// Four panels of bars, in SVG.
 pub fn draw(results: &Results, theme: &Theme) -> Result<String> {
     const BAR: usize = 22;
-    let rows: Vec<&Row> = results.rows.iter().filter(|row| row.figures.contains_key(FILE)).collect();
+    let rows = &results.rows;
     let mut svg = String::new();
     let draw = |svg| -> Result<(), Box<dyn std::error::Error>> {
         let root = SVGBackend::with_string(svg, (960, 2 * (60 + BAR * rows.len()) as u32)).into_drawing_area();

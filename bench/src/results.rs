@@ -13,7 +13,7 @@ pub struct Results {
     pub rows: Vec<Row>,
 }
 
-/// A program, or so many sandboxes of it.
+/// A program.
 #[derive(Serialize, Deserialize)]
 pub struct Row {
     pub program: String,
@@ -44,12 +44,6 @@ pub const ORPHANS: [&str; 2] = ["orphans", "orphans, CPU-starved"];
 pub const WAKE_UPS: [&str; 2] = ["wake-ups by orphans", "wake-ups by orphans, CPU-starved"];
 pub const TICKS: [&str; 2] = ["CPU ticks", "CPU ticks, CPU-starved"];
 pub const ZOMBIES: [&str; 2] = ["most zombies at once", "most zombies, CPU-starved"];
-/// Each with its own PID, network, IPC and UTS namespaces.
-pub const SANDBOXES: &str = "sandboxes";
-pub const CHARGED_EACH: &str = "memory charged for each, KiB";
-/// By what the machine has less, where there are enough of them to tell.
-pub const USED_EACH: &str = "used of the machine by each, KiB";
-pub const START_EACH: &str = "start of each, µs";
 
 impl Results {
     pub fn row(&self, program: &str) -> Result<&Row> {

@@ -1,18 +1,11 @@
-//! Load: a million orphans, ten thousand sandboxes, no process and no memory left to be had, and everything that may
-//! happen to pause at once for half a minute. Nothing is lost and nothing is left.
+//! Load: a million orphans, ten thousand sandboxes, no process and no memory left to be had. Nothing is lost and nothing is
+//! left.
 
 use nix::libc;
-use nix::sys::ptrace;
-use nix::sys::signal::{self, Signal::*};
-use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use pause_contract::cgroup::Cgroup;
 use pause_contract::*;
 use pause_tests::shipped;
-use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
-use std::time::{Duration, Instant};
 
 /// Context switches of pause that have other causes than reaping.
 const FEW: u64 = 10;
@@ -121,73 +114,4 @@ fn in_the_least_memory_an_engine_gives_it_outlives_who_eats_all_of_it() {
     kill_all(&pause.children());
     eventually("the last orphan to be reaped", || pause.children().is_empty());
     pause.terminated().exited(0, "", TERMINATED);
-}
-
-#[test]
-#[ignore = "long: half a minute, and freezing a cgroup needs root: .ci/run long"]
-fn everything_at_once_for_half_a_minute() {
-    let seed = std::env::var("PAUSE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
-    println!("PAUSE_SEED={seed}");
-    let mut random = SmallRng::seed_from_u64(seed);
-    let end = Instant::now() + Duration::from_secs(30);
-    let mut events = 0;
-    while Instant::now() < end {
-        events += sandbox_in_trouble(&mut random);
-    }
-    println!("{events} events");
-    assert_eq!(left(), []);
-}
-
-/// Has a hundred things happen to a sandbox, and ends it wherever it is by then.
-fn sandbox_in_trouble(random: &mut SmallRng) -> usize {
-    const EVENTS: usize = 100;
-    let pause = pause().first().asleep();
-    let freezer = Cgroup::new("freezer").expect("a cgroup");
-    freezer.take(pause.pid).expect("moved");
-    let mut is_frozen = false;
-    for _ in 0..EVENTS {
-        let event = random.random_range(0..8);
-        println!("event {event}");
-        match event {
-            0 => match random.random_range(1..=64) {
-                libc::SIGINT | libc::SIGTERM | libc::SIGKILL => {}
-                signal => send(pause.pid, signal),
-            },
-            1 => pause.signal(SIGSTOP),
-            2 => pause.signal(SIGCONT),
-            3 | 4 => {
-                is_frozen = event == 3;
-                if is_frozen { freezer.freeze() } else { freezer.thaw() }.expect("a state")
-            }
-            5 => {
-                let number = random.random_range(1..20);
-                assert!(pause.joined_by(|| (0..number).all(|_| child(|| live()).is_some())));
-            }
-            6 => {
-                for orphan in pause.children().into_iter().filter(|_| random.random()) {
-                    signal::kill(orphan, SIGKILL).ok();
-                }
-            }
-            // A frozen process does not stop for its tracer.
-            _ if is_frozen => {}
-            _ => {
-                ptrace::seize(pause.pid, ptrace::Options::empty()).expect("may be traced");
-                ptrace::interrupt(pause.pid).expect("traced");
-                waitpid(pause.pid, None).expect("the tracer may wait for it");
-                pause.let_go();
-            }
-        }
-        // Dead, no child stays, whatever has become of pause.
-        eventually("the dead to be reaped", || pause.children().iter().all(|child| state(*child) != Some('Z')));
-    }
-    let (signal, message) = *[(SIGTERM, TERMINATED), (SIGINT, INTERRUPT)].choose(random).expect("not empty");
-    pause.signal(signal);
-    // It may have ended by now.
-    if random.random() {
-        signal::kill(pause.pid, signal).ok();
-    }
-    freezer.thaw().expect("thawed");
-    signal::kill(pause.pid, SIGCONT).ok();
-    pause.ended().exited(0, "", message);
-    EVENTS
 }

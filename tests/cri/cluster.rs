@@ -2,7 +2,7 @@
 //! do to Pods, down to the sandboxes and their processes.
 
 use crate::kubernetes::OF_THE_CLUSTER;
-use crate::node::{Containerd, Kind, Node, PAUSE};
+use crate::node::{Kind, Node, PAUSE};
 use pause_tests::sandbox::make_orphans;
 use pause_tests::{Ended, ROOT, shipped};
 use std::fs;
@@ -13,7 +13,7 @@ use xtask::oci::Image;
 #[test]
 #[ignore = "long: .ci/run long"]
 fn pods_of_a_cluster_come_stay_and_go() {
-    let node = Node::new(Kind { containerd: Containerd::V1, runtime: "runc", more: "" });
+    let node = Node::new(Kind { containerd: 1, runtime: "runc", more: "" });
     node.start_control_plane();
     node.start_kubelet(OF_THE_CLUSTER);
     for (name, program) in [("ours", shipped()), ("reference", &reference())] {

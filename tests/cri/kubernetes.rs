@@ -86,36 +86,8 @@ const SET_UP: &str = r#"
     ln -s "$2" /run/kubelet
 "#;
 
-/// A score below its own and chains in the firewall are nothing it may or has to make here.
-const CONFIGURATION: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-staticPodPath: /run/manifests
-fileCheckFrequency: 1s
-cgroupDriver: cgroupfs
-cgroupRoot: %CGROUP
-authentication: { anonymous: { enabled: true }, webhook: { enabled: false } }
-authorization: { mode: AlwaysAllow }
-failSwapOn: false
-oomScoreAdj: 0
-makeIPTablesUtilChains: false
-resolvConf: ''
-volumePluginDir: /run/volume-plugins
-# However full the machine's disk is.
-evictionHard: {}
-imageGCHighThresholdPercent: 100
-";
-
 const DAEMON: &str = "/run/kubelet --config=/run/kubelet.yaml --hostname-override=node --container-runtime=remote \
     --container-runtime-endpoint=unix:///run/containerd/containerd.sock";
-
-/// How its programs and kubectl reach the API server, which lets whoever has the token do anything.
-const ACCESS: &str = "apiVersion: v1
-kind: Config
-clusters: [{ name: cluster, cluster: { server: 'https://10.99.0.1:6443', insecure-skip-tls-verify: true } }]
-contexts: [{ name: cluster, context: { cluster: cluster, user: all } }]
-current-context: cluster
-users: [{ name: all, user: { token: token } }]
-";
 
 /// The API server refuses to be found at a loopback address.
 const SET_UP_CONTROL_PLANE: &str = "
@@ -154,7 +126,7 @@ pub const OF_THE_CLUSTER: &str = "--kubeconfig=/run/kubeconfig --node-ip=10.99.0
 impl Node {
     pub fn start_control_plane(&self) {
         self.sandbox.sh(SET_UP_CONTROL_PLANE, &[control_plane().to_str().expect("UTF-8")]);
-        fs::write(self.sandbox.path("/run/kubeconfig"), ACCESS).expect("writable");
+        fs::write(self.sandbox.path("/run/kubeconfig"), include_str!("kubeconfig.yaml")).expect("writable");
         for [daemon, ready] in CONTROL_PLANE_DAEMONS {
             self.sandbox.start(daemon, ready);
         }
@@ -163,7 +135,7 @@ impl Node {
     /// Starts a kubelet that knows only of the manifests it finds in a directory, and of what its options say.
     pub fn start_kubelet(&self, options: &str) {
         self.sandbox.sh(SET_UP, &[&self.sandbox.cgroup, kubelet().to_str().expect("UTF-8")]);
-        let configuration = CONFIGURATION.replace("%CGROUP", &self.sandbox.cgroup);
+        let configuration = include_str!("kubelet.yaml").replace("%CGROUP", &self.sandbox.cgroup);
         fs::write(self.sandbox.path("/run/kubelet.yaml"), configuration).expect("writable");
         self.sandbox.start(&format!("{DAEMON} {options}"), "busybox wget -q -O - http://127.0.0.1:10248/healthz");
     }

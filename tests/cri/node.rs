@@ -13,66 +13,15 @@ use xtask::oci::Image;
 /// What `cargo xtask image` names the image.
 pub const PAUSE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
-#[derive(Clone, Copy, PartialEq)]
-pub enum Containerd {
-    /// Debian 12's.
-    V1,
-    /// Debian unstable's, with the runc and crun of there.
-    V2,
-}
-
-/// A kind of node: which containerd, and whether with runc or crun.
+/// A kind of node.
 #[derive(Clone, Copy)]
 pub struct Kind {
-    pub containerd: Containerd,
+    /// Debian 12's containerd is 1, and unstable's, with the runc and crun of there, is 2.
+    pub containerd: usize,
     pub runtime: &'static str,
     /// What is configured beside it all.
     pub more: &'static str,
 }
-
-impl Containerd {
-    /// What makes a node use the image, as operators are told.
-    fn deployed(self) -> String {
-        let version = if self == Self::V1 { "version = 2\n" } else { "version = 3\n" };
-        let blocks = pause_tests::blocks("deploy/containerd.md", "2. Use", "toml");
-        blocks.into_iter().find(|block| block.starts_with(version)).expect("a configuration of that version")
-    }
-
-    /// What this machine takes beside it: crun besides runc, and no score below containerd's own, for which it may not
-    /// have the capability.
-    fn configuration(self) -> String {
-        let (restriction, plugin) = match self {
-            Self::V1 => ("", "io.containerd.grpc.v1.cri"),
-            Self::V2 => ("[plugins.'io.containerd.cri.v1.runtime']", "io.containerd.cri.v1.runtime"),
-        };
-        format!(
-            "
-{restriction}
-  restrict_oom_score_adj = true
-[plugins.'{plugin}'.cni]
-  bin_dir = '/usr/lib/cni'
-[plugins.'{plugin}'.containerd.runtimes.runc]
-  runtime_type = 'io.containerd.runc.v2'
-[plugins.'{plugin}'.containerd.runtimes.crun]
-  runtime_type = 'io.containerd.runc.v2'
-[plugins.'{plugin}'.containerd.runtimes.crun.options]
-  BinaryName = '/usr/bin/crun'
-"
-        )
-    }
-}
-
-/// Pods get addresses of 10.88.0.0/16 on a bridge. Of the networks configured the one whose file comes first is taken.
-const NETWORK: &str = r#"{
-    "cniVersion": "0.4.0",
-    "name": "pods",
-    "plugins": [{
-        "type": "bridge",
-        "bridge": "cni0",
-        "isGateway": true,
-        "ipam": { "type": "host-local", "dataDir": "/run/addresses", "ranges": [[{ "subnet": "10.88.0.0/16" }]] }
-    }]
-}"#;
 
 /// Images lie in /run, because overlays, in which they are unpacked, cannot lie on one another.
 const DAEMON: &str =
@@ -100,15 +49,21 @@ impl Node {
     /// With an image for containers alone.
     pub fn asking_for(image: &str, kind: Kind) -> Self {
         let sandbox = Sandbox::new();
-        if kind.containerd == Containerd::V2 {
+        if kind.containerd == 2 {
             sandbox.lay_over(Suite::Sid);
         }
-        let deployed = kind.containerd.deployed();
+        // What makes a node use the image, as operators are told, and what this machine takes beside it.
+        let version = format!("version = {}\n", kind.containerd + 1);
+        let blocks = pause_tests::blocks("deploy/containerd.md", "2. Use", "toml");
+        let deployed =
+            blocks.iter().find(|block| block.starts_with(&version)).expect("a configuration of that version");
         assert!(deployed.contains(PAUSE), "{PAUSE} is not in {deployed}");
-        let configuration = deployed.replace(PAUSE, image) + &kind.containerd.configuration() + kind.more;
+        let more = [include_str!("containerd-1.toml"), include_str!("containerd-2.toml")][kind.containerd - 1];
+        let configuration = format!("{}\n{more}{}", deployed.replace(PAUSE, image), kind.more);
         fs::write(sandbox.path("/run/containerd.toml"), configuration).expect("writable");
         fs::create_dir_all(sandbox.path("/etc/cni/net.d")).expect("writable");
-        fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), NETWORK).expect("writable");
+        // Of the networks configured the one whose file comes first is taken.
+        fs::write(sandbox.path("/etc/cni/net.d/10-pods.conflist"), include_str!("network.json")).expect("writable");
         if kind.more.contains("blockfile") {
             // What it makes copies of.
             sandbox.sh("truncate --size=16M /run/scratch && mkfs.ext4 -q /run/scratch", &[]);
@@ -132,7 +87,7 @@ impl Node {
         let words = [enter.get_program()].into_iter().chain(enter.get_args());
         let node = json!({
             "root": self.sandbox.path(""), "enter": words.map(|word| word.to_str()).collect::<Vec<_>>(),
-            "containerd": if self.kind.containerd == Containerd::V1 { "1" } else { "2" },
+            "containerd": self.kind.containerd.to_string(),
             "runtime": self.kind.runtime, "cgroup": self.sandbox.cgroup, "image": self.image, "shipped": shipped(),
             "profile": PROFILE, "serve": SERVE, "holds_a_pod": holds_a_pod("pid net ipc uts"), "manifest": manifest(),
         });

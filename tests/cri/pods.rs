@@ -1,15 +1,15 @@
 //! Pods on nodes with containerd 1 and 2, each with runc and with crun, and those of a kubelet: the nodes of what pods.py
 //! asserts.
 
-use crate::node::{Containerd, IMAGE, Kind, Node, PAUSE};
+use crate::node::{IMAGE, Kind, Node, PAUSE};
 use pause_tests::clients;
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::REGISTRY;
 
-const V1_RUNC: Kind = Kind { containerd: Containerd::V1, runtime: "runc", more: "" };
+const V1_RUNC: Kind = Kind { containerd: 1, runtime: "runc", more: "" };
 const V1_CRUN: Kind = Kind { runtime: "crun", ..V1_RUNC };
-const V2_RUNC: Kind = Kind { containerd: Containerd::V2, ..V1_RUNC };
-const V2_CRUN: Kind = Kind { containerd: Containerd::V2, ..V1_CRUN };
+const V2_RUNC: Kind = Kind { containerd: 2, ..V1_RUNC };
+const V2_CRUN: Kind = Kind { containerd: 2, ..V1_CRUN };
 
 macro_rules! nodes {
     ($($test:ident: $kind:expr;)*) => {
@@ -96,7 +96,7 @@ fn runs_the_image_out_of_every_snapshotter() {
         node.holds(RUNS);
         let unpacked = format!("/run/images/io.containerd.snapshotter.v1.{name}/snapshots");
         assert_ne!(node.sandbox.run(&["ls", &unpacked]), "", "the image is unpacked elsewhere");
-        let suite = if kind.containerd == Containerd::V1 { Suite::Bookworm } else { Suite::Sid };
+        let suite = if kind.containerd == 1 { Suite::Bookworm } else { Suite::Sid };
         let (client, version) = (format!("containerd with {name}"), node.sandbox.run(&["containerd", "--version"]));
         let command = [format!("snapshotter = '{name}'"), "RunPodSandbox".to_owned()];
         clients::record(&client, suite, &version, &command, "the program runs");
@@ -124,7 +124,7 @@ fn runs_the_image_whose_layers_are_discarded() {
 #[test]
 #[ignore = "needs root and containers: .ci/run has the packages; cargo test --test cri -- --ignored"]
 fn finds_the_image_by_name_and_digest() {
-    for containerd in [Containerd::V1, Containerd::V2] {
+    for containerd in [1, 2] {
         let digest = IMAGE.1.index.digest();
         let node = Node::asking_for(&format!("{PAUSE}@{digest}"), Kind { containerd, ..V1_RUNC });
         node.import(&IMAGE.0);

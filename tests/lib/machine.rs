@@ -1,7 +1,5 @@
 //! Virtual machines with Debian's kernels, in which a test's own init runs pause and reports over the serial console.
 
-mod kernel;
-
 use crate::debian::{Archive, kept, this_architecture};
 use crate::{Ended, ROOT, target};
 use std::path::{Path, PathBuf};
@@ -23,9 +21,35 @@ pub fn run(kernel: &Kernel, root: &Path, options: &[&str]) -> Ended {
     let mut machine = Command::new("timeout");
     machine.arg(PATIENCE).args(kernel.qemu.split(' '));
     machine.args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"]);
-    machine.arg("-kernel").arg(kernel::of(kernel)).arg("-initrd").arg(initrd);
+    machine.arg("-kernel").arg(file(kernel)).arg("-initrd").arg(initrd);
     machine.arg("-append").arg(format!("{} panic=-1", kernel.arguments)).args(options);
     Ended::of(&mut machine)
+}
+
+/// Leaves the kernel itself in the current directory, from what the package `$KERNEL` depends on. Which package has it has
+/// changed: linux-image-VERSION, from Linux 7 on linux-binary-VERSION. QEMU cannot unpack one that is an EFI program around
+/// a compressed one (the kernel's drivers/firmware/efi/libstub/zboot-header.S).
+const DOWNLOAD: &str = r#"
+    packages=$(apt-cache "$@" depends --recurse --important $KERNEL | grep -E '^linux-(image|binary)-[0-9]' | sort -u)
+    apt-get "$@" download $packages
+    for package in *.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar --extract --wildcards './*/vmlinu*' 2> /dev/null || :
+    done
+    find . -name 'vmlinu*' -type f -exec mv {} kernel \;
+    if [ "$(head -c 8 kernel | tail -c 4 | tr -d '\0')" = zimg ]; then
+        set -- $(od -A n -t u4 -j 8 -N 8 kernel)
+        tail -c +$(($1 + 1)) kernel | head -c $2 | zstd --decompress > unpacked
+        mv unpacked kernel
+    fi
+"#;
+
+/// The file QEMU boots, downloaded if it is not there.
+fn file(kernel: &Kernel) -> PathBuf {
+    kept(&format!("kernel-{}-{}", kernel.package, kernel.architecture), |directory| {
+        let archive = Archive { kind: "deb", suite: kernel.suite, architecture: kernel.architecture };
+        archive.run(directory, &format!("KERNEL={}\n{DOWNLOAD}", kernel.package));
+        directory.join("kernel")
+    })
 }
 
 /// Its first process: the contract's rows, statically linked. For another platform than this machine's the C library is that

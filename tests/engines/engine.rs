@@ -1,84 +1,178 @@
-//! A machine with Podman or Docker, which share the commands for one container.
+//! The image does its job in Podman and Docker: it holds the namespaces of a Pod of two containers, loses none of them when
+//! one dies, leaves no zombie, and ends at once when it is told to.
 
-use pause_tests::sandbox::{DOCKER, Sandbox, holds_a_pod};
-use pause_tests::{TERMINATED, platform};
+use pause_tests::sandbox::{
+    BUSYBOX, DOCKER, SERVE, Sandbox, ZOMBIES, holds_a_pod, make_orphans, manifest, remove_cgroups,
+};
+use pause_tests::{TERMINATED, platform, shipped};
+use std::fs;
 
-#[test]
-#[ignore = "needs root, podman and docker.io: cargo test --test engines engine:: -- --ignored"]
-fn the_image_is_loaded_under_all_its_names() {
-    let names = ["registry.k8s.io/pause:3.10", "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
-    for program in ["podman", "docker"] {
-        let engine = Engine::new(program, &names);
-        let ids = names.map(|name| engine.run(&["image", "inspect", "--format={{.Id}}", name]));
-        assert!(ids.iter().all(|id| *id == ids[0]), "{names:?} of {program} are {ids:?}");
+/// What every scenario may use: `$engine`, the image `$image`, that of busybox `$busybox`, and scripts for a container.
+const PRELUDE: &str = r#"
+    engine=$1 image=$2 busybox=$3 cgroup=--cgroup-parent=$4 shipped=$5 orphans=$6 zombies=$7 terminated=$8 pod=$9 serves=${10}
+    set -x
+    show() { $engine inspect --format "{{$1}}" $2; }
+    run() { $engine run --detach $cgroup "$@"; }
+    sh_in() { $engine exec $1 sh -euc "$2"; }
+    holds_a_pod() { for container; do sh_in $container "$pod"; done; }
+    has_ended() {
+        [ "$(show .State.ExitCode $1)" = 0 ]
+        [ "$($engine logs $1 2>&1)" = "$terminated" ]
     }
-}
+    # What does not end on SIGTERM is killed a second later, and its status is 137.
+    ends() { $engine stop --time=1 $1; has_ended $1; }
+    # A Pod of Podman's with the image $1, which runs $2, and one container.
+    starts_pod() {
+        podman pod create --name=pod --infra-name=infra --share=pid,net,ipc,uts --infra-image=$1 --infra-command="$2" $cgroup
+        podman pod start pod
+        podman run --detach --pod=pod --name=client $busybox sleep 1000
+    }
+"#;
 
+/// A machine with Podman or Docker, with our image under these names, and one of busybox.
 pub struct Engine {
     pub sandbox: Sandbox,
     program: &'static str,
+    image: String,
 }
 
 impl Engine {
-    /// With our image under these names, and one of busybox.
     pub fn new(program: &'static str, names: &[&str]) -> Self {
-        let (directory, engine) =
-            (tempfile::tempdir().expect("a directory"), Self { sandbox: Sandbox::new(), program });
+        let directory = tempfile::tempdir().expect("a directory");
+        let engine = Self { sandbox: Sandbox::new(), program, image: names[0].into() };
         if program == "docker" {
             engine.sandbox.start(DOCKER, "docker version");
         }
         let (archive, _) = pause_tests::archive(directory.path(), &[platform()], names);
-        engine.run(&["load", "--input", archive.to_str().expect("UTF-8")]);
+        engine.sandbox.run(&[program, "load", "--input", archive.to_str().expect("UTF-8")]);
         engine.sandbox.import_busybox(program);
         engine
     }
 
+    /// Runs a scenario in which containers share these namespaces.
     #[track_caller]
-    pub fn run(&self, arguments: &[&str]) -> String {
-        self.sandbox.run(&[&[self.program], arguments].concat())
+    fn holds(&self, shared: &str, scenario: &str) -> String {
+        let (shipped, terminated) = (shipped().to_str().expect("UTF-8"), TERMINATED.trim_end());
+        let scripts = [&*make_orphans(100), ZOMBIES, terminated, &holds_a_pod(shared), SERVE[2]];
+        let arguments = [&[self.program, &self.image, BUSYBOX, &self.sandbox.cgroup, shipped], &scripts[..]].concat();
+        self.sandbox.sh(&[PRELUDE, scenario].concat(), &arguments)
     }
+}
 
-    /// Starts a container.
-    #[track_caller]
-    pub fn start(&self, name: &str, arguments: &[&str]) {
-        let (name, cgroup) = (format!("--name={name}"), format!("--cgroup-parent={}", self.sandbox.cgroup));
-        self.run(&[&["run", "--detach", &name, &cgroup], arguments].concat());
-    }
+const IMAGE: &str = "registry.k8s.io/pause:3.10";
 
-    #[track_caller]
-    pub fn inspect(&self, container: &str, field: &str) -> String {
-        self.run(&["inspect", "--format", &format!("{{{{{field}}}}}"), container])
+#[test]
+#[ignore = "needs root, podman and docker.io: cargo test --test engines engine:: -- --ignored"]
+fn the_image_is_loaded_under_all_its_names() {
+    let names = [IMAGE, "docker.io/rancher/mirrored-pause:3.6", "localhost:5000/pause:latest"];
+    for program in ["podman", "docker"] {
+        let engine = Engine::new(program, &names);
+        let inspect = [&[program, "image", "inspect", "--format={{.Id}}"], &names[..]].concat();
+        let ids = engine.sandbox.run(&inspect);
+        assert!(ids.lines().count() == 3 && ids.lines().all(|id| ids.starts_with(id)), "of {program}: {ids}");
     }
+}
 
-    /// The main process of a container, as the sandbox sees it.
-    #[track_caller]
-    pub fn pid(&self, container: &str) -> String {
-        self.inspect(container, ".State.Pid")
-    }
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines engine:: -- --ignored"]
+fn podman_holds_a_pod_whose_containers_come_and_go() {
+    let scenario = r#"
+        starts_pod $image /pause
+        cmp /proc/$(show .State.Pid infra)/exe $shipped
+        podman run --detach --pod=pod --name=server $busybox sh -c "$serves"
+        holds_a_pod server client
 
-    #[track_caller]
-    pub fn sh(&self, container: &str, script: &str) -> String {
-        self.run(&["exec", container, "sh", "-euc", script])
-    }
+        address() { sh_in client 'ip -4 -o address show scope global' | sed 's|.* inet \([^/]*\)/.*|\1|'; }
+        before=$(address) process=$(show .State.Pid server)
+        podman kill server
+        [ $(podman wait server) = 137 ]
+        [ $(address) = $before ]
+        podman start server
+        [ $(show .State.Pid server) != $process ]
+        [ $(address) = $before ]
+        [ "$(sh_in client "until wget -q -O - http://$before:8080; do sleep 0.1; done")" = hello ]
+        holds_a_pod server client
+        podman pod stop --time=1 pod
+        has_ended infra"#;
+    Engine::new("podman", &[IMAGE]).holds("pid net ipc uts", scenario);
+}
 
-    #[track_caller]
-    pub fn holds_a_pod(&self, shared: &str, containers: [&str; 2]) {
-        for container in containers {
-            self.sh(container, &holds_a_pod(shared));
-        }
-    }
+/// What the checks above would show of a first process that neither reaps nor listens.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines engine:: -- --ignored"]
+fn a_first_process_that_is_no_pause_leaves_zombies_and_is_killed() {
+    let scenario = r#"
+        starts_pod $busybox '/bin/sleep 1000'
+        sh_in client "$orphans"
+        [ $(sh_in client "$zombies") = 100 ]
+        podman pod stop --time=1 pod
+        [ $(show .State.ExitCode infra) = 137 ]"#;
+    Engine::new("podman", &[IMAGE]).holds("pid net ipc uts", scenario);
+}
 
-    /// Stops pause, which ends in order: what does not end on SIGTERM is killed a second later, and its status is 137.
-    #[track_caller]
-    pub fn ends(&self, container: &str) {
-        self.run(&["stop", "--time=1", container]);
-        self.has_ended(container);
-    }
+/// As on a node where containers.conf names the image and Pods come from manifests.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines engine:: -- --ignored"]
+fn podman_holds_the_pod_of_a_kubernetes_manifest() {
+    let _cgroup = CgroupOfPods;
+    let podman = Engine::new("podman", &[IMAGE]);
+    fs::write(podman.sandbox.path("/run/pod.yaml"), manifest()).expect("writable");
+    let scenario = r#"
+        mkdir -p /etc/containers/containers.conf.d
+        printf '[engine]\ninfra_image = "%s"\ninfra_command = "/pause"\n' $image > /etc/containers/containers.conf.d/pause.conf
+        podman play kube /run/pod.yaml
+        infra=$(podman pod inspect --format='{{.InfraContainerID}}' pod)
+        [ $(show .ImageName $infra) = $image ]
+        holds_a_pod pod-server pod-client
+        podman pod stop --time=1 pod
+        [ $(show .State.ExitCode $infra) = 0 ]
+        podman play kube --down /run/pod.yaml"#;
+    podman.holds("pid net ipc uts", scenario);
+}
 
-    #[track_caller]
-    pub fn has_ended(&self, container: &str) {
-        assert_eq!(self.inspect(container, ".State.ExitCode"), "0", "the status of {container}");
-        let said = self.sandbox.sh(&format!("{} logs {container} 2>&1", self.program), &[]);
-        assert_eq!(said, TERMINATED.trim_end(), "what {container} said");
+/// The cgroup that Podman makes for all Pods of manifests, which cannot name another, and leaves there.
+struct CgroupOfPods;
+
+impl Drop for CgroupOfPods {
+    fn drop(&mut self) {
+        remove_cgroups("libpod_parent");
     }
+}
+
+/// Without an image of its own: the file alone, mounted into any image, under any user, is an init for those who join.
+#[test]
+#[ignore = "needs root, podman, crun and busybox-static: cargo test --test engines engine:: -- --ignored"]
+fn the_bare_file_is_an_init_in_any_image() {
+    let scenario = r#"
+        run --name=infra --network=none --user=1000:2000 --read-only --cap-drop=all --volume=$shipped:/pause:ro \
+            --entrypoint=/pause $busybox
+        run --name=client --network=none --pid=container:infra $busybox sleep 1000
+        [ "$(sh_in client 'tr "\0" " " < /proc/1/cmdline; stat -c %u:%g /proc/1')" = '/pause 1000:2000' ]
+        sh_in client "$orphans"
+        [ $(sh_in client "$zombies") = 0 ]
+        ends infra"#;
+    Engine::new("podman", &[IMAGE]).holds("pid", scenario);
+}
+
+/// Loaded and built, and under the project's seccomp profile. One that joins is given every namespace that Docker lets it.
+#[test]
+#[ignore = "needs root, docker.io and busybox-static: cargo test --test engines engine:: -- --ignored"]
+fn in_docker_others_join_the_namespaces_of_the_image() {
+    let scenario = r#"
+        # Docker shows fewer than 1,000 bytes in full.
+        [ $(docker images --format '{{.Size}}' $image) = $(stat --format %s $shipped)B ]
+        docker build --tag built --file=Containerfile .
+        for sandbox in $image built "--security-opt=seccomp=deploy/seccomp.json $image"; do
+            run --name=sandbox --ipc=shareable $sandbox
+            join="--net=container:sandbox --ipc=container:sandbox --pid=container:sandbox $busybox"
+            run --name=server $join sh -c "$serves"
+            run --name=client $join sleep 1000
+            for kind in net ipc pid; do
+                [ $(readlink /proc/$(show .State.Pid sandbox)/ns/$kind) = $(sh_in client "readlink /proc/self/ns/$kind") ]
+            done
+            holds_a_pod server client
+            ends sandbox
+            docker rm --force sandbox server client
+        done"#;
+    Engine::new("docker", &[IMAGE]).holds("net ipc pid", scenario);
 }

@@ -3,10 +3,8 @@
 mod clients;
 mod containerfile;
 mod deploy;
-mod docker;
 mod engine;
 mod gvisor;
-mod podman;
 mod ports;
 mod registry;
 mod release;

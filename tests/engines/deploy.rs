@@ -3,42 +3,97 @@
 
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::{REGISTRY, Sandbox};
-use pause_tests::{Ended, blocks, tool};
-use std::collections::{BTreeMap, BTreeSet};
+use pause_tests::{Ended, VERSION, blocks, tool};
+use std::collections::BTreeSet;
 use tempfile::TempDir;
 use xtask::distribution;
 
 const OWN_NAME: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
-const LOAD: &str = "1. Load";
-const USE: &str = "2. Use";
-const CHECK: &str = "3. Check";
-const UNDO: &str = "Undo";
+/// What deploy/README.md says of the process, beside what the page has checked.
+const SEEN: &str = r#"
+    set -x
+    seen() {
+        [ "$(check)" = "$version" ]
+        process=/proc/$(pgrep -n -x pause)
+        [ "$(stat --format=%u $process)" = "$1" ]
+        [ "$(tr '\0' ' ' < $process/cmdline)" = "/pause " ]
+        [ "$(awk '/^VmRSS:/ { print $2 }' $process/status)" -lt 64 ]
+    }
+"#;
+
+/// Follows a page, in the directory where the archive is: its blocks are functions of bash, and what is to be replaced in
+/// those that use the image is given.
+#[track_caller]
+fn follow(name: &str, sandbox: &Sandbox, replaced: [&str; 2], scenario: &str) {
+    let directory = archive(name);
+    let page = |title| blocks(&format!("deploy/{name}.md"), title, "sh");
+    let used = page("2. Use").join("\n").replace(replaced[0], &replaced.join(" "));
+    // The first command there makes the archive.
+    let load = page("1. Load")[1..].join("\n");
+    let [check, undo] = ["3. Check", "Undo"].map(|title| page(title).join("\n"));
+    let functions = [("load", load), ("used", used), ("check", check), ("undo", undo)];
+    let functions = functions.map(|(name, commands)| format!("{name}() {{\n{commands}\n}}\n")).concat();
+    let set_up = format!("cd {}; version='{}'", directory.path().display(), VERSION.trim_end());
+    let script = format!("{set_up}\n{functions}\n{SEEN}\n{scenario}");
+    sandbox.run(&["bash", "-euo", "pipefail", "-c", &script]);
+}
 
 #[test]
 #[ignore = "needs root, containerd and runc: cargo test --test engines deploy:: -- --ignored"]
 fn the_commands_for_containerd_do_what_the_page_says() {
-    let node = Node::new("containerd", Sandbox::new());
-    node.sandbox.start_containerd();
-    node.load();
-    assert_eq!(node.images(), node.asked_for());
-    // In place of the kubelet's first Pod.
-    let name = &node.asked_for()[0];
-    node.run(&format!("ctr --namespace k8s.io run --detach --cgroup {}/pod {name} pod", node.sandbox.cgroup));
-    node.check("65535");
-    node.run("ctr --namespace k8s.io task rm --force pod && ctr --namespace k8s.io container rm pod");
-    // What deploy/README.md says to do before, here with the only image there is.
-    let kept = blocks("deploy/README.md", "Before you start", "sh");
-    node.run(&kept[0]);
-    assert_eq!(node.run(&kept[1]).trim_end(), "oci-layout");
-    // Of the page's name with a digest: the image has that name, too.
-    node.run(node.commands(USE).last().expect("a command"));
-    let tagged = node.images().into_iter().find(|name| name.starts_with("localhost/pause@sha256:"));
-    node.run(&format!("ctr --namespace k8s.io images rm {}", tagged.expect("a name with a digest")));
-    node.undo();
-    assert_eq!(node.images(), [""; 0]);
-    node.run(&kept[2]);
-    assert_eq!(node.images(), ["registry.k8s.io/pause:3.10"]);
+    let sandbox = Sandbox::new();
+    sandbox.start_containerd();
+    let names = asked_for("containerd");
+    let [export, check, import] = &blocks("deploy/README.md", "Before you start", "sh")[..] else { panic!("others") };
+    let (cgroup, asked_for, first) = (&sandbox.cgroup, names.join("\n"), &names[0]);
+    let scenario = format!(
+        r#"images() {{ ctr --namespace k8s.io images ls --quiet; }}
+        load
+        [ "$(images)" = '{asked_for}' ]
+        # In place of the kubelet's first Pod.
+        ctr --namespace k8s.io run --detach --cgroup {cgroup}/pod {first} pod
+        seen 65535
+        ctr --namespace k8s.io task rm --force pod
+        ctr --namespace k8s.io container rm pod
+        # What is said to be done before, here with the only image there is.
+        {export}
+        [ "$({check})" = oci-layout ]
+        # The page's name with a digest: the image has that name, too.
+        used
+        ctr --namespace k8s.io images rm "$(images | grep ^localhost/pause@sha256:)"
+        undo
+        [ -z "$(images)" ]
+        {import}
+        [ "$(images)" = registry.k8s.io/pause:3.10 ]"#
+    );
+    follow("containerd", &sandbox, ["ctr", ""], &scenario);
+}
+
+#[test]
+#[ignore = "needs root and docker.io: cargo test --test engines deploy:: -- --ignored"]
+fn the_commands_for_docker_do_what_the_page_says() {
+    let sandbox = Sandbox::with_docker();
+    let cgroup = format!("--cgroup-parent={}", sandbox.cgroup);
+    let scenario = r#"load; used; seen 65535; undo
+        [ -z "$(docker container ls --all --quiet; docker image ls --quiet)" ]"#;
+    follow("docker", &sandbox, ["docker run", &cgroup], scenario);
+}
+
+#[test]
+#[ignore = "needs root, podman and crun: cargo test --test engines deploy:: -- --ignored"]
+fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
+    let sandbox = Sandbox::new();
+    let cgroup = format!("--cgroup-parent={}", sandbox.cgroup);
+    let configuration = &blocks("deploy/podman.md", "2. Use", "toml")[0];
+    let scenario = format!(
+        "load
+        mkdir -p /etc/containers/containers.conf.d
+        cat > /etc/containers/containers.conf.d/pause.conf << 'end'\n{configuration}\nend
+        used; seen 0; undo
+        [ -z \"$(podman pod ls --quiet; podman container ls --all --quiet; podman image ls --quiet)\" ]"
+    );
+    follow("podman", &sandbox, ["pod create", &cgroup], &scenario);
 }
 
 #[test]
@@ -48,53 +103,29 @@ fn a_node_of_every_distribution_finds_the_image_under_the_name_it_asks_for() {
     containerd.start_containerd();
     for name in distribution::names() {
         let (directory, distribution, names) = (archive(name), distribution::named(name), asked_for(name));
-        if let Some(engine) = BTreeMap::from([("cri-dockerd", "docker"), ("cri-o", "podman")]).get(name) {
-            let sandbox = if *engine == "docker" { Sandbox::with_docker() } else { Sandbox::new() };
-            let run = |command: &str| sandbox.sh(&format!("cd {}; {command}", directory.path().display()), &[]);
-            run(&distribution.load(&names));
-            run(&format!("{engine} image inspect {}", names.join(" ")));
-            run(&distribution.remove(&names));
-            assert_eq!(run(&format!("{engine} image ls --quiet")), "");
-        } else {
-            // A namespace each, as if it were a node each.
-            let ctr = format!("ctr --namespace {name} images");
-            containerd.sh(&format!("{ctr} import {}/pause.tar", directory.path().display()), &[]);
-            assert_eq!(lines(&containerd.sh(&format!("{ctr} ls --quiet"), &[])), names, "on a node of {name}");
-        }
+        let engine = match name {
+            "cri-dockerd" => "docker",
+            "cri-o" => "podman",
+            _ => {
+                // A namespace each, as if it were a node each.
+                let import =
+                    "ctr --namespace $1 images import $2/pause.tar > /dev/null; ctr --namespace $1 images ls --quiet";
+                let found = containerd.sh(import, &[name, directory.path().to_str().expect("UTF-8")]);
+                assert_eq!(found.lines().collect::<Vec<_>>(), names, "on a node of {name}");
+                continue;
+            }
+        };
+        let sandbox = if engine == "docker" { Sandbox::with_docker() } else { Sandbox::new() };
+        let (load, remove, names) = (distribution.load(&names), distribution.remove(&names), names.join(" "));
+        let commands =
+            format!("{load}\n{engine} image inspect {names}\n{remove}\n[ -z \"$({engine} image ls --quiet)\" ]");
+        sandbox.sh(&format!("cd {}\n{commands}", directory.path().display()), &[]);
     }
 }
 
-#[test]
-#[ignore = "needs root, docker-registry and Debian's archive: cargo test --test engines deploy:: -- --ignored"]
-fn with_windows_parts_appended_each_kind_of_node_gets_its_own() {
-    let sandbox = Sandbox::new();
-    sandbox.lay_over(Suite::Sid);
-    sandbox.start_registry();
-    let name = format!("{REGISTRY}/pause:0.1.0");
-    sandbox.push(&archive("pause").path().join("pause.tar"), OWN_NAME, &name);
-    // Upstream's image has a part for each version of Windows, and Linux's.
-    let upstream = format!("{REGISTRY}/upstream:3.10");
-    sandbox.sh(UPSTREAM, &[&upstream]);
-    let recipe = blocks("deploy/README.md", "Clusters with Windows nodes", "sh").remove(0);
-    let recipe = recipe.replace("registry.example/pause:0.1.0", &name).replace("registry.k8s.io/pause:3.10", &upstream);
-    let gets = sandbox.sh(&recipe.replace("skopeo inspect", "skopeo inspect --tls-verify=false"), &[]);
-    let layer = |name: &str, platform: &str| {
-        let manifest = sandbox.run(&["crane", "manifest", "--platform", platform, name]);
-        let manifest: oci_spec::image::ImageManifest = serde_json::from_str(&manifest).expect("a manifest");
-        manifest.layers()[0].digest().to_string()
-    };
-    let [linux, windows] = [layer(&name, "linux/amd64"), layer(&upstream, "windows/amd64")];
-    assert_eq!(
-        gets.lines().skip_while(|line| !line.starts_with("linux")).collect::<Vec<_>>(),
-        [format!("linux [{linux}]"), format!("windows [{windows}]")]
-    );
-    let platforms = sandbox.run(&["crane", "manifest", &format!("{name}-all")]);
-    assert_eq!(platforms.matches("os.version").count(), 2, "Windows' parts: {platforms}");
-    assert_eq!(platforms.matches("\"linux\"").count(), 1, "Linux' parts: {platforms}");
-}
-
-/// Makes the image `$1` of two parts for Windows and one for Linux.
-const UPSTREAM: &str = r#"
+/// Makes an image `$1` of two parts for Windows and one for Linux, as upstream's, and follows the recipe; each kind of node
+/// has to get its own.
+const WITH_WINDOWS: &str = r#"
     cd /run
     for platform in windows/amd64:10.0.17763.1 windows/amd64:10.0.20348.1 linux/amd64; do
         echo $platform > part
@@ -103,88 +134,26 @@ const UPSTREAM: &str = r#"
         parts="${parts:-} --manifest $(crane mutate $1-part --set-platform $platform --tag $1-part)"
     done
     crane index append $parts --tag $1
+    gets() { RECIPE; }
+    layer() { crane manifest --platform $1 $2 | jq -r '.layers[0].digest'; }
+    [ "$(gets | grep '^linux \|^windows ')" = "linux [$(layer linux/amd64 $2)]
+windows [$(layer windows/amd64 $1)]" ]
+    [ $(crane manifest $2-all | jq '[.manifests[].platform | .["os.version"] | strings] | length') = 2 ]
+    [ $(crane manifest $2-all | jq '[.manifests[].platform | select(.os == "linux")] | length') = 1 ]
 "#;
 
 #[test]
-#[ignore = "needs root and docker.io: cargo test --test engines deploy:: -- --ignored"]
-fn the_commands_for_docker_do_what_the_page_says() {
-    let node = Node::new("docker", Sandbox::with_docker());
-    node.load();
-    let run = node.commands(USE).join("\n");
-    node.run(&run.replace("docker run", &format!("docker run --cgroup-parent={}", node.sandbox.cgroup)));
-    node.check("65535");
-    node.undo();
-    assert_eq!(node.run("docker container ls --all --quiet; docker image ls --quiet"), "");
-}
-
-#[test]
-#[ignore = "needs root, podman and crun: cargo test --test engines deploy:: -- --ignored"]
-fn the_configuration_and_the_commands_for_podman_do_what_the_page_says() {
-    let node = Node::new("podman", Sandbox::new());
-    node.load();
-    let directory = "/etc/containers/containers.conf.d";
-    let configuration = &blocks("deploy/podman.md", USE, "toml")[0];
-    node.run(&format!("mkdir -p {directory}; cat > {directory}/pause.conf << 'end'\n{configuration}\nend"));
-    let run = node.commands(USE).join("\n");
-    node.run(&run.replace("pod create", &format!("pod create --cgroup-parent={}", node.sandbox.cgroup)));
-    node.check("0");
-    node.undo();
-    assert_eq!(node.run("podman pod ls --quiet; podman container ls --all --quiet; podman image ls --quiet"), "");
-}
-
-/// A machine on which one page is followed, in the directory where the archive is.
-struct Node {
-    name: String,
-    sandbox: Sandbox,
-    directory: TempDir,
-}
-
-impl Node {
-    fn new(name: &str, sandbox: Sandbox) -> Self {
-        Self { name: name.into(), sandbox, directory: archive(name) }
-    }
-
-    #[track_caller]
-    fn commands(&self, title: &str) -> Vec<String> {
-        blocks(&format!("deploy/{}.md", self.name), title, "sh")
-    }
-
-    #[track_caller]
-    fn run(&self, script: &str) -> String {
-        let script = format!("cd {}\n{script}", self.directory.path().display());
-        self.sandbox.run(&["bash", "-euo", "pipefail", "-c", &script])
-    }
-
-    /// The command after the one that makes the archive.
-    #[track_caller]
-    fn load(&self) {
-        self.run(&self.commands(LOAD)[1..].join("\n"));
-    }
-
-    /// What the page has checked, and what deploy/README.md says of the process.
-    #[track_caller]
-    fn check(&self, user: &str) {
-        assert_eq!(self.run(&self.commands(CHECK).join("\n")), pause_tests::VERSION.trim_end());
-        let seen = self.run("pid=$(pgrep -n -x pause); stat --format=%u /proc/$pid; tr '\\0' ' ' < /proc/$pid/cmdline");
-        assert_eq!(seen.trim_end(), format!("{user}\n/pause"), "user and command line");
-        let memory = self.run("awk '/^VmRSS:/ { print $2 }' /proc/$(pgrep -n -x pause)/status");
-        let memory: u32 = memory.trim_end().parse().expect("a number of KB");
-        let limit = 64;
-        assert!(memory < limit, "{memory} KB");
-    }
-
-    #[track_caller]
-    fn undo(&self) {
-        self.run(&self.commands(UNDO).join("\n"));
-    }
-
-    fn asked_for(&self) -> Vec<String> {
-        asked_for(&self.name)
-    }
-
-    fn images(&self) -> Vec<String> {
-        lines(&self.run("ctr --namespace k8s.io images ls --quiet"))
-    }
+#[ignore = "needs root, docker-registry, jq and Debian's archive: cargo test --test engines deploy:: -- --ignored"]
+fn with_windows_parts_appended_each_kind_of_node_gets_its_own() {
+    let sandbox = Sandbox::new();
+    sandbox.lay_over(Suite::Sid);
+    sandbox.start_registry();
+    let (name, upstream) = (format!("{REGISTRY}/pause:0.1.0"), format!("{REGISTRY}/upstream:3.10"));
+    sandbox.push(&archive("pause").path().join("pause.tar"), OWN_NAME, &name);
+    let recipe = blocks("deploy/README.md", "Clusters with Windows nodes", "sh").remove(0);
+    let recipe = recipe.replace("registry.example/pause:0.1.0", &name).replace("registry.k8s.io/pause:3.10", &upstream);
+    let recipe = recipe.replace("skopeo inspect", "skopeo inspect --tls-verify=false");
+    sandbox.sh(&WITH_WINDOWS.replace("RECIPE", &recipe), &[&upstream, &name]);
 }
 
 /// Makes the archive for a distribution, in a directory of its own.
@@ -203,8 +172,4 @@ fn archive(name: &str) -> TempDir {
 fn asked_for(name: &str) -> Vec<String> {
     let names: BTreeSet<_> = distribution::named(name).images().chain([OWN_NAME]).map(str::to_owned).collect();
     names.into_iter().collect()
-}
-
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
 }

@@ -17,8 +17,6 @@ use xtask::oci::{Image, Times, sha256};
 use xtask::platform::{PLATFORMS, Platform};
 use xtask::release::Release;
 
-const PROJECT: &str = pause_tests::ROOT;
-
 // The image
 
 #[test]
@@ -41,10 +39,13 @@ fn the_image_of_all_eight_is_small() {
 /// Of one platform, and of all; and each blob has the digest and the size that is said of it.
 #[test]
 fn an_archive_has_what_every_reader_wants_and_nothing_else() {
-    for platforms in PLATFORMS.chunks(1).chain([PLATFORMS]) {
+    let of_its_day = RELEASE.times();
+    let asked_for = Times { created: "2023-11-14T22:13:20Z".into(), mtime: 1_700_000_000 };
+    let cases = PLATFORMS.chunks(1).zip([&asked_for].into_iter().chain(std::iter::repeat(&of_its_day)));
+    for (platforms, times) in cases.chain([(PLATFORMS, &of_its_day)]) {
         let programs: Vec<_> = platforms.iter().map(|platform| (platform, platform.target.as_bytes())).collect();
-        let image = Image::new(&programs, &RELEASE.times(), &RELEASE.annotations(false), || ()).unwrap();
-        let mut files = unpacked(&image.archive(&NAMES.map(str::to_owned)).unwrap());
+        let image = Image::new(&programs, times, &RELEASE.annotations(false), || ()).unwrap();
+        let mut files = unpacked(&image.archive(&NAMES.map(str::to_owned)).unwrap(), 0);
         for directory in ["blobs/", "blobs/sha256/"] {
             files.remove(directory).expect("Apptainer finds no blob in a directory that has no entry");
         }
@@ -66,18 +67,17 @@ fn an_archive_has_what_every_reader_wants_and_nothing_else() {
             }).collect::<Vec<_>>() });
         assert_eq!(json(&blob(&image.index)), index);
         for (part, (_, program)) in image.platforms.iter().zip(&programs) {
-            let layer = layer(&blob(&part.layer), program);
+            let layer = layer(&blob(&part.layer), program, times.mtime);
             let manifest = json!({ "schemaVersion": 2, "mediaType": of_kind("manifest"),
                 "config": { "mediaType": of_kind("config"), "digest": part.config.digest(), "size": part.config.size() },
                 "layers": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
                     "digest": part.layer.digest(), "size": part.layer.size() }] });
             assert_eq!(json(&blob(&part.manifest)), manifest);
             // cri-dockerd parses `created`; buildah and skopeo want an entry of `history` for the one layer.
-            let created = format!("{}T00:00:00Z", RELEASE.date);
-            let mut config = json!({ "created": created, "os": "linux", "architecture": part.platform.architecture,
+            let mut config = json!({ "created": times.created, "os": "linux", "architecture": part.platform.architecture,
                 "config": { "User": "65535:65535", "Entrypoint": ["/pause"] },
                 "rootfs": { "type": "layers", "diff_ids": [sha256(&layer).unwrap()] },
-                "history": [{ "created": created }] });
+                "history": [{ "created": times.created }] });
             config.as_object_mut().unwrap().extend(variant(part.platform));
             assert_eq!(json(&blob(&part.config)), config);
         }
@@ -105,30 +105,15 @@ fn variant(platform: &Platform) -> Option<(String, Value)> {
 }
 
 /// The layer decompressed: a tar archive of the program alone.
-fn layer(gzip: &[u8], program: &[u8]) -> Vec<u8> {
+fn layer(gzip: &[u8], program: &[u8], mtime: u64) -> Vec<u8> {
     let mut layer = Vec::new();
     GzDecoder::new(gzip).read_to_end(&mut layer).unwrap();
     assert!(layer.ends_with(&[0; 1024]), "a tar archive ends with two blocks of zeros");
     let header = tar::Header::from_byte_slice(&layer[..512]);
     assert!(header.as_ustar().is_some(), "EROFS takes no other header");
     assert_eq!((header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0o755, 0, 0));
-    assert_eq!(unpacked(&layer), BTreeMap::from([("pause".to_owned(), program.to_vec())]));
+    assert_eq!(unpacked(&layer, mtime), BTreeMap::from([("pause".to_owned(), program.to_vec())]));
     layer
-}
-
-#[test]
-fn source_date_epoch_is_the_time_of_everything_that_has_one() {
-    let output = Directory::new();
-    Ended::of(output.image().env("SOURCE_DATE_EPOCH", "1700000000")).succeeded();
-    let times = Times { created: "2023-11-14T22:13:20Z".into(), mtime: 1_700_000_000 };
-    let image = of_this_platform(&times);
-    assert!(fs::read(output.path("pause.tar")).unwrap() == image.archive(&[OWN_NAME.to_owned()]).unwrap());
-    let layer = &image.blobs.0[&path(&image.platforms[0].layer)];
-    let mut header = [0; 512];
-    GzDecoder::new(&**layer).read_exact(&mut header).unwrap();
-    assert_eq!(tar::Header::from_byte_slice(&header).mtime().unwrap(), times.mtime);
-    let config = json(&image.blobs.0[&path(&image.platforms[0].config)]);
-    assert_eq!([&config["created"], &config["history"][0]["created"]], [&*times.created; 2]);
 }
 
 const NAMES: [&str; 2] = ["registry.k8s.io/pause:3.10", "localhost/pause:1"];
@@ -143,14 +128,14 @@ fn of_this_platform(times: &Times) -> Image {
     Image::new(&programs, times, &RELEASE.annotations(RELEASE.has(&programs).unwrap()), || ()).unwrap()
 }
 
-/// What is in an archive, by path. EROFS leaves out what has no type flag.
-fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+/// What is in an archive, by path, all of that time. EROFS leaves out what has no type flag.
+fn unpacked(archive: &[u8], mtime: u64) -> BTreeMap<String, Vec<u8>> {
     let mut archive = tar::Archive::new(archive);
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         let name = entry.path().unwrap().to_str().unwrap().to_owned();
         let kind = if name.ends_with('/') { b'5' } else { b'0' };
-        assert_eq!((entry.header().as_bytes()[156], entry.header().mtime().unwrap()), (kind, 0), "{name}");
+        assert_eq!((entry.header().as_bytes()[156], entry.header().mtime().unwrap()), (kind, mtime), "{name}");
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
         (name, content)
@@ -173,9 +158,7 @@ fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
     let output = Directory::new();
     let done = Ended::of(&mut output.image()).succeeded();
     let image = of_this_platform(&RELEASE.times());
-    let archive = image.archive(&[OWN_NAME.to_owned()]).unwrap();
-    assert!(fs::read(output.path("pause.tar")).unwrap() == archive, "another image");
-    let sbom: Value = serde_json::from_slice(&fs::read(output.path("pause.cdx.json")).unwrap()).unwrap();
+    let sbom = json(&output.everything()["pause.cdx.json"].1);
     let hash = sbom["metadata"]["component"]["hashes"][0]["content"].as_str();
     assert_eq!(hash, Some(image.index.digest().digest()), "a bill of materials of another image");
     let part = &image.platforms[0];
@@ -183,53 +166,53 @@ fn it_writes_the_image_of_the_shipped_file_and_reports_it() {
     let has_row = done.stdout.lines().any(|line| row.iter().all(|cell| line.contains(cell)));
     assert!(has_row, "no row with {row:?}\n{done}");
     let [archive, sbom] = ["pause.tar", "pause.cdx.json"].map(|file| output.path(file).display().to_string());
-    for line in [OWN_NAME, &*archive, &*sbom] {
-        assert!(done.stdout.lines().any(|printed| printed == line), "no line {line}\n{done}");
-    }
+    printed(&done, &[OWN_NAME, &archive, &sbom]);
     assert!(done.stdout.contains("release"), "whether this is one\n{done}");
     assert_eq!(done.stderr, "", "progress is for terminals");
 }
 
+/// Whatever was there before, and with a platform that is named thrice; each with its own times and names.
 #[test]
-fn it_has_the_names_that_are_asked_for_and_those_of_the_distributions() {
-    let names = |arguments: &[&str]| {
-        let output = Directory::new();
-        Ended::of(output.image().args(arguments)).succeeded();
-        let top = json(&unpacked(&fs::read(output.path("pause.tar")).unwrap())["index.json"]);
-        let names = top["manifests"].as_array().unwrap().iter();
-        names
-            .map(|entry| entry["annotations"]["io.containerd.image.name"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
-    };
-    // In full, because containerd takes names as they stand; and each once.
-    let tags = ["--tag=a.example:5000/a/pause:3.10", "--tag=pause:2", "--tag=docker.io/library/pause:2"];
-    assert_eq!(names(&tags), ["a.example:5000/a/pause:3.10", "docker.io/library/pause:2"]);
+fn the_archive_is_of_the_time_and_has_the_names_that_are_asked_for() {
+    let asked_for = Times { created: "2023-11-14T22:13:20Z".into(), mtime: 1_700_000_000 };
     let k3s = ["docker.io/rancher/mirrored-pause:3.10.2", "docker.io/rancher/mirrored-pause:3.6"];
-    assert_eq!(names(&["--for=k3s"]), [k3s[0], k3s[1], OWN_NAME]);
     let others = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.7"];
-    let asked_for = ["--for=microk8s", "--for=kind", "--for=k3s", "--tag=example.org/pause:1"];
-    assert_eq!(names(&asked_for), [others[0], others[1], k3s[0], k3s[1], "example.org/pause:1"]);
+    for (epoch, arguments, names) in [
+        (None, &[][..], &[OWN_NAME][..]),
+        (Some("1700000000"), &["--platform=amd64", "--platform=host", "--platform=linux/amd64"], &[OWN_NAME]),
+        // In full, because containerd takes names as they stand; and each once.
+        (
+            None,
+            &["--tag=a.example:5000/a/pause:3.10", "--tag=pause:2", "--tag=docker.io/library/pause:2"],
+            &["a.example:5000/a/pause:3.10", "docker.io/library/pause:2"],
+        ),
+        (None, &["--for=k3s"], &[k3s[0], k3s[1], OWN_NAME]),
+        (
+            None,
+            &["--for=microk8s", "--for=kind", "--for=k3s", "--tag=example.org/pause:1"],
+            &[others[0], others[1], k3s[0], k3s[1], "example.org/pause:1"],
+        ),
+    ] {
+        let output = Directory::new();
+        fs::write(output.path("pause.tar"), "older").unwrap();
+        let mut command = output.image();
+        command.args(arguments).envs(epoch.map(|epoch| ("SOURCE_DATE_EPOCH", epoch)));
+        Ended::of(&mut command).succeeded();
+        let image = of_this_platform(&if epoch.is_some() { asked_for.clone() } else { RELEASE.times() });
+        let names: Vec<_> = names.iter().map(|name| name.to_string()).collect();
+        let (mut files, archive) = (output.everything(), (0o100_644, image.archive(&names).unwrap()));
+        assert!(files.remove("pause.tar") == Some(archive), "{arguments:?}");
+        assert_eq!(files.into_keys().collect::<Vec<_>>(), ["pause.cdx.json"]);
+    }
 }
 
 #[test]
 fn for_a_distribution_the_commands_that_load_it_and_go_back_are_shown() {
     let output = Directory::new();
     let done = Ended::of(output.image().args(["--for=kind", "--for=cri-o"])).succeeded();
-    let names = ["registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1", OWN_NAME];
-    for command in [
-        "kind load image-archive pause.tar",
-        "podman pull oci-archive:pause.tar:registry.k8s.io/pause:3.10.1",
-        &format!("podman rmi {}", names.join(" ")),
-    ] {
-        assert!(done.stdout.lines().any(|line| line == command), "no line {command}\n{done}");
-    }
-}
-
-#[test]
-fn a_platform_asked_for_thrice_is_in_the_image_once() {
-    let output = Directory::new();
-    Ended::of(output.image().args(["--platform=amd64", "--platform=host", "--platform=linux/amd64"])).succeeded();
-    assert!(output.everything() == *WRITTEN, "the same platform, named thrice");
+    let back = format!("podman rmi registry.k8s.io/pause:3.10 registry.k8s.io/pause:3.10.1 {OWN_NAME}");
+    let load = "podman pull oci-archive:pause.tar:registry.k8s.io/pause:3.10.1";
+    printed(&done, &["kind load image-archive pause.tar", load, &back]);
 }
 
 #[test]
@@ -243,44 +226,23 @@ fn what_has_not_changed_is_not_built_again() {
     assert_eq!(compiled, [""; 0]);
 }
 
+/// With a compiler that says its libraries are in an empty directory.
 #[test]
-fn a_platform_that_cannot_be_built_is_named_with_what_is_missing() {
-    let bare = BareToolchain::new();
-    let directory = bare.0.path("bin");
-    fs::create_dir(&directory).unwrap();
-    fs::write(directory.join("rust-lld"), "").unwrap();
-    let done = Ended::of(bare.xtask(&["build", "--platform=s390x", "--platform=arm64"]).env("PATH", "")).failed(1);
-    let targets = "aarch64-unknown-linux-gnu s390x-unknown-linux-gnu";
-    for remedy in
-        [format!("`rustup target add {targets}`"), "`apt-get install rustc-web cargo-web rust-web-src`".into()]
-    {
-        assert!(done.stderr.contains(&remedy), "{done}");
-    }
-    assert_eq!(done.stdout, "");
-}
-
-#[test]
-fn a_missing_linker_is_named() {
-    let bare = BareToolchain::new();
-    let done = Ended::of(bare.xtask(&["build"]).env("PATH", "")).failed(1);
-    let own = bare.0.path("bin/rust-lld");
+fn what_is_missing_to_build_is_named() {
+    let directory = Directory::new();
+    write_script(&directory.path("rustc"), &format!("echo '{}'", directory.path("lib").display()));
+    let build = || {
+        let mut build = xtask(&["build", "--platform=s390x", "--platform=arm64"]);
+        Ended::of(build.env("RUSTC", directory.path("rustc")).env("PATH", "")).failed(1)
+    };
+    let (done, own) = (build(), directory.path("bin/rust-lld"));
     assert!(done.stderr.contains(own.to_str().unwrap()) && done.stderr.contains("ld.lld-22"), "{done}");
-}
-
-/// A compiler that says its libraries are in an empty directory.
-struct BareToolchain(Directory);
-
-impl BareToolchain {
-    fn new() -> Self {
-        let directory = Directory::new();
-        write_script(&directory.path("rustc"), &format!("echo '{}'", directory.path("lib").display()));
-        Self(directory)
-    }
-
-    fn xtask(&self, arguments: &[&str]) -> Command {
-        let mut command = xtask(arguments);
-        command.env("RUSTC", self.0.path("rustc"));
-        command
+    fs::create_dir(directory.path("bin")).unwrap();
+    fs::write(own, "").unwrap();
+    let done = build();
+    let targets = "`rustup target add aarch64-unknown-linux-gnu s390x-unknown-linux-gnu`";
+    for remedy in [targets, "`apt-get install rustc-web cargo-web rust-web-src`"] {
+        assert!(done.stderr.contains(remedy) && done.stdout.is_empty(), "{done}");
     }
 }
 
@@ -300,22 +262,21 @@ fn write_script(path: &Path, text: &str) {
 // The same bytes from everybody: see also reproducible.rs
 
 #[test]
-fn the_caller_s_compiler_flags_do_not_reach_the_program() {
-    let before = fs::read(shipped()).unwrap();
-    let mut command = xtask(&["build"]);
-    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").env("CARGO_PROFILE_RELEASE_LTO", "off");
-    command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Copt-level=1").env("RUSTFLAGS", "-Copt-level=1");
-    Ended::of(&mut command).succeeded();
-    assert_eq!(fs::read(shipped()).unwrap(), before);
-}
-
-#[test]
-fn the_shipped_file_is_executable_whatever_the_umask_and_stays_untouched_when_it_is_unchanged() {
-    let before = fs::metadata(shipped()).unwrap();
-    Ended::of(&mut with_umask("077", &xtask(&["build"]))).succeeded();
-    let after = fs::metadata(shipped()).unwrap();
-    assert_eq!(after.permissions().mode() & 0o7777, 0o755);
-    assert_eq!(after.modified().unwrap(), before.modified().unwrap());
+fn neither_the_caller_s_flags_nor_the_umask_reach_the_program_and_unchanged_it_is_not_written() {
+    let bytes = fs::read(shipped()).unwrap();
+    fs::set_permissions(shipped(), fs::Permissions::from_mode(0o600)).unwrap();
+    let build = || {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 077 && exec \"$0\" build"]).arg(pause_tests::tool().get_program());
+        shell.current_dir(pause_tests::ROOT).env("CARGO", env!("CARGO"));
+        shell.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").env("CARGO_PROFILE_RELEASE_LTO", "off");
+        shell.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Copt-level=1").env("RUSTFLAGS", "-Copt-level=1");
+        Ended::of(&mut shell).succeeded();
+        fs::metadata(shipped()).unwrap()
+    };
+    let built = build();
+    assert_eq!((built.permissions().mode() & 0o7777, fs::read(shipped()).unwrap()), (0o755, bytes));
+    assert_eq!(build().modified().unwrap(), built.modified().unwrap());
 }
 
 // Bad input
@@ -363,14 +324,6 @@ fn an_output_directory_that_cannot_be_written_to_is_named() {
 }
 
 #[test]
-fn an_older_image_is_replaced_as_a_whole() {
-    let output = Directory::new();
-    fs::write(output.path("pause.tar"), "older").unwrap();
-    Ended::of(&mut output.image()).succeeded();
-    assert!(output.everything() == *WRITTEN, "{:?}", output.everything().keys());
-}
-
-#[test]
 fn a_file_that_cannot_be_verified_or_measured_is_named() {
     for (arguments, complaint) in [
         (&["verify", "README.md"][..], "it is no archive"),
@@ -403,13 +356,6 @@ fn another_program_is_measured_beside_it() {
 
 // What the tests share
 
-/// What `cargo xtask image` writes.
-static WRITTEN: LazyLock<Files> = LazyLock::new(|| {
-    let output = Directory::new();
-    Ended::of(&mut output.image()).succeeded();
-    output.everything()
-});
-
 /// The file `cargo xtask build` made.
 fn shipped() -> &'static Path {
     static SHIPPED: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -417,6 +363,14 @@ fn shipped() -> &'static Path {
         done.stdout.trim_end().into()
     });
     &SHIPPED
+}
+
+/// Each is a line of what was printed.
+#[track_caller]
+fn printed(done: &Ended, lines: &[&str]) {
+    for line in lines {
+        assert!(done.stdout.lines().any(|printed| printed == *line), "no line {line}\n{done}");
+    }
 }
 
 /// Every file in a directory by name: its mode and what is in it.
@@ -455,12 +409,4 @@ fn xtask(arguments: &[&str]) -> Command {
     let mut command = pause_tests::tool();
     command.args(arguments);
     command
-}
-
-/// The same command, started with this umask.
-fn with_umask(umask: &str, command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", r#"umask "$0" && exec "$@""#, umask]).arg(command.get_program()).args(command.get_args());
-    shell.current_dir(PROJECT).env("CARGO", env!("CARGO")).env_remove("SOURCE_DATE_EPOCH");
-    shell
 }

@@ -3,7 +3,6 @@
 
 use crate::start::Command;
 use anyhow::{Context, Result, ensure};
-use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -89,7 +88,7 @@ pub fn find(ours: Program, peers: &[Peer], directory: &Path) -> Result<(Vec<Subj
         missing.push(format!("Missing: {name}, which `apt-get install {package}` brings."));
     };
     for (name, package, compiler) in COMPILERS {
-        if is_in_path(compiler[0]) {
+        if which::which(compiler[0]).is_ok() {
             let path = directory.join(package);
             let source = build::root()?.join("bench/handlers.c");
             run(process::Command::new(compiler[0])
@@ -126,8 +125,4 @@ fn build_baseline(platform: &'static Platform, directory: &Path) -> Result<PathB
     linker.arg("--script").arg(root.join("src/arch/elf64.ld")).arg("--script").arg(root.join("linker.ld"));
     run(linker.arg("-o").arg(&path).arg(&object))?;
     Ok(path)
-}
-
-fn is_in_path(name: &str) -> bool {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join(name).is_file())
 }

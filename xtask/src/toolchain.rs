@@ -98,13 +98,10 @@ impl Cargo {
         if self.has_source()? {
             return Ok(Some(self.clone()));
         }
-        let search = env::var_os("PATH").unwrap_or_default();
-        let others = env::split_paths(&search)
-            .map(|directory| Self { cargo: directory.join("cargo"), rustc: directory.join("rustc") });
+        let others = which::which_all("cargo").into_iter().flatten();
+        let mut others = others.map(|cargo| Self { rustc: cargo.with_file_name("rustc"), cargo });
         // One that does not even run cannot help.
-        Ok(others
-            .filter(|other| other.cargo.is_file() && other.rustc.is_file())
-            .find(|other| other.has_source().is_ok_and(|has_source| has_source)))
+        Ok(others.find(|other| other.has_source().is_ok_and(|has_source| has_source)))
     }
 
     /// Where rustup's `rust-src` puts the source, and Debian's package links to it.
@@ -129,11 +126,10 @@ impl Cargo {
 fn linker(cargo: &Cargo) -> Result<PathBuf> {
     let for_host = cargo.print(["--print=target-libdir"])?;
     let own = Path::new(&for_host).with_file_name("bin").join("rust-lld");
-    let search = env::var_os("PATH").unwrap_or_default();
-    let in_path =
-        |name: &str| env::split_paths(&search).map(|directory| directory.join(name)).find(|path| path.is_file());
-    let found = if own.is_file() { Some(own.clone()) } else { ["ld.lld-22", "ld.lld"].into_iter().find_map(in_path) };
-    found.with_context(|| {
+    if own.is_file() {
+        return Ok(own);
+    }
+    which::which("ld.lld-22").or_else(|_| which::which("ld.lld")).with_context(|| {
         format!(
             "no linker: neither {} nor ld.lld-22 or ld.lld in PATH; install Rust by rustup, which brings the first, or \
              on Debian `apt-get install lld-22`",

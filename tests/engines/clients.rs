@@ -1,107 +1,71 @@
 //! Real clients read the image, from Debian's packages of several suites. Each that does is recorded below
 //! target/clients: `cargo xtask clients` writes docs/clients.md from that.
 
-use flate2::read::GzDecoder;
-use pause_tests::clients;
 use pause_tests::debian::Suite::{self, Bookworm, Sid, Trixie};
 use pause_tests::sandbox::{self, REGISTRY, Sandbox};
+use pause_tests::{Ended, clients};
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 use xtask::distribution;
 use xtask::platform::PLATFORMS;
 use xtask::release::Content;
 
-/// Clients that unpack the image or its layer, each a test: in these suites, after this was started, the second command
-/// leaves the program in the file named last. The first prints the client's version.
+/// Clients that unpack the image or its layer, each a test.
+static TABLE: LazyLock<toml::Table> = LazyLock::new(|| {
+    let table: toml::Table = include_str!("clients.toml").parse().expect("TOML");
+    assert!(table.keys().eq(TESTS.iter().copied().collect::<BTreeSet<_>>()), "a test for each, and each for a test");
+    table
+});
+
 macro_rules! clients {
-    ($($test:ident: $suites:expr, $start:expr, $client:literal, $version:literal, $command:literal, $file:literal;)*) => {
+    ($($test:ident)*) => {
+        const TESTS: &[&str] = &[$(stringify!($test)),*];
         $(
             #[test]
             #[ignore = "needs root and the packages of .ci/run: cargo test --test engines clients:: -- --ignored"]
             fn $test() {
-                for suite in $suites {
-                    let mut client = Client::new(suite, $client, $version);
-                    $start(&client.sandbox);
-                    client.sh($command);
-                    client.finds_the_program($file);
-                }
+                unpacks(&TABLE[stringify!($test)]);
             }
         )*
     };
 }
 
 clients! {
-    busybox: [Bookworm, Sid], nothing, "busybox tar", "busybox",
-        "busybox tar xvf layer.tar -C x | grep -x pause", "x/pause";
-    bsdtar: [Sid], nothing, "bsdtar", "bsdtar --version",
-        "bsdtar -xf layer.tar -C x", "x/pause";
-    python: [Sid], nothing, "Python's tarfile", "python3 --version",
-        "python3 -m tarfile -e layer.tar x", "x/pause";
-    node_tar: [Sid], nothing, "node-tar", "node -p 'require(\"tar/package.json\").version'",
-        "node -e 'require(\"tar\").x({ file: \"layer.tar\", cwd: \"x\", sync: true, strict: true })'", "x/pause";
-    tar_stream: [Sid], nothing, "tar-stream", "node -p 'require(\"tar-stream/package.json\").version'",
-        "node -e 'const fs = require(\"fs\"), tar = require(\"tar-stream\").extract(); \
-         tar.on(\"entry\", ({ name, mode }, entry, next) => \
-         entry.pipe(fs.createWriteStream(\"x/\" + name, { mode })).on(\"close\", next)); \
-         fs.createReadStream(\"layer.tar\").pipe(tar)'", "x/pause";
-    mkfs_erofs: [Trixie, Sid], nothing, "mkfs.erofs", "mkfs.erofs -V",
-        "mkfs.erofs --tar=f --aufs --quiet -Enoinline_data -b4096 x.erofs < layer.tar && mount x.erofs x", "x/pause";
-    tar2sqfs: [Sid], nothing, "tar2sqfs", "tar2sqfs --version",
-        "tar2sqfs --quiet x.sqfs < layer.tar && mount x.sqfs x", "x/pause";
-    sqfstar: [Sid], nothing, "sqfstar", "sqfstar -version",
-        "sqfstar -quiet x.sqfs < layer.tar && mount x.sqfs x", "x/pause";
-    buildah: [Bookworm, Sid], nothing, "buildah", "buildah --version",
-        "printf 'FROM oci-archive:pause.tar\\nLABEL a=b\\nCOPY marker /\\n' > Containerfile && \
-         buildah bud --layers --tag derived . && mount --bind $(buildah mount $(buildah from derived)) x", "x/pause";
-    skopeo: [Bookworm, Sid], nothing, "skopeo", "skopeo --version",
-        "for format in v2s1 v2s2; do skopeo copy --format $format oci-archive:pause.tar dir:$format; \
-         grep $LAYER $format/manifest.json; tar xzf $format/$LAYER -C x; done", "x/pause";
-    umoci: [Sid], nothing, "umoci", "umoci --version",
-        "umoci unpack --image layout:$NAME x", "x/rootfs/pause";
-    // What its guest's root file system has of it: kata-containers/kata-containers, static-build/pause-image.
-    kata: [Sid], nothing, "Kata Containers' pause bundle", "umoci --version",
-        "skopeo copy oci-archive:pause.tar:$NAME oci:pause:0.1.0 && umoci unpack --rootless --image pause:0.1.0 x/bundle && \
-         tr -d '[:space:]' < x/bundle/config.json | grep '\"args\":\\[\"/pause\"\\]'", "x/bundle/rootfs/pause";
-    apptainer: [Sid], nothing, "Apptainer", "apptainer --version",
-        "apptainer build pause.sif oci-archive:pause.tar && apptainer inspect --runscript pause.sif | grep /pause && \
-         apptainer exec --no-privs pause.sif /pause -v | grep '^pause ' && \
-         apptainer build --sandbox x/root oci-archive:foreign-first.tar", "x/root/pause";
-    charliecloud: [Sid], start_registry_with_tls, "Charliecloud", "ch-image --version",
-        "ch-image --tls-no-verify --storage $PWD/ch pull localhost:5000/pause:all", "ch/img/localhost+5000%pause+all/pause";
-    crane: [Sid], start_registry, "crane", "grep ^crane /usr/packages",
-        "crane validate --remote 127.0.0.1:5000/pause:all && \
-         crane export --platform $PLATFORM 127.0.0.1:5000/pause:all - | tar x -C x", "x/pause";
-    oras: [Sid], start_registry, "oras", "oras version",
-        "oras copy --from-oci-layout-path layout $NAME --to-plain-http 127.0.0.1:5000/pause:oras && \
-         oras blob fetch --plain-http --output - 127.0.0.1:5000/pause@sha256:$LAYER | tar xz -C x", "x/pause";
-    containerd: [Bookworm, Sid], Sandbox::start_containerd, "ctr", "containerd --version",
-        "ctr --namespace k8s.io images import foreign-first.tar && \
-         ctr --namespace k8s.io images mount registry.k8s.io/pause:3.10 x", "x/pause";
-    stargz: [Sid], Sandbox::start_containerd, "ctr-remote", "ctr-remote --version",
-        "ctr images import pause.tar && ctr-remote images convert --estargz --oci $NAME localhost/estargz && \
-         ctr images mount localhost/estargz x", "x/pause";
-    soci: [Sid], Sandbox::start_containerd, "soci", "soci --version",
-        "ctr images import pause.tar && soci create --min-layer-size 0 $NAME && ctr images mount $NAME x", "x/pause";
+    busybox bsdtar python node_tar tar_stream mkfs_erofs tar2sqfs sqfstar buildah skopeo umoci
+    kata apptainer charliecloud crane oras containerd stargz soci
 }
 
-fn nothing(_: &Sandbox) {}
-
-fn start_registry(sandbox: &Sandbox) {
-    sandbox.start_registry();
-    push(sandbox);
+/// In each suite the program is in the file, with its mode.
+fn unpacks(row: &toml::Value) {
+    let text = |key| row.get(key).and_then(toml::Value::as_str);
+    let suites = row["suites"].as_array().expect("suites");
+    for suite in [Bookworm, Trixie, Sid].into_iter().filter(|suite| suites.contains(&suite.name().into())) {
+        let mut client = Client::new(suite, text("client").expect("a name"), text("version").expect("a command"));
+        match text("start") {
+            Some("containerd") => client.sandbox.start_containerd(),
+            Some(registry) => start_registry(&client.sandbox, registry.ends_with("TLS")),
+            None => {}
+        }
+        client.sh(text("command").expect("a command").trim_start());
+        let file = text("file").unwrap_or("x/pause");
+        let found = client.run(&format!("stat --format=%a {file}; sha256sum {file}"));
+        let (mode, hash) = found.split_once('\n').expect("two lines");
+        assert!(mode == "755" && IMAGE.programs.iter().any(|it| hash.starts_with(it.digest.digest())), "{found}");
+        client.held("the program's bytes and mode");
+    }
 }
 
-/// For a client that speaks nothing else.
-fn start_registry_with_tls(sandbox: &Sandbox) {
+/// With the image of all platforms; one client speaks nothing but TLS.
+fn start_registry(sandbox: &Sandbox, has_tls: bool) {
     let certify = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout /run/key -out /run/cert 2>&1";
-    sandbox.sh(certify, &[]);
-    sandbox.start_registry_with("REGISTRY_HTTP_TLS_CERTIFICATE=/run/cert REGISTRY_HTTP_TLS_KEY=/run/key");
-    push(sandbox);
-}
-
-fn push(sandbox: &Sandbox) {
+    if has_tls {
+        sandbox.sh(certify, &[]);
+    }
+    let variables = "REGISTRY_HTTP_TLS_CERTIFICATE=/run/cert REGISTRY_HTTP_TLS_KEY=/run/key";
+    sandbox.start_registry_with(if has_tls { variables } else { "" });
     sandbox.push(Path::new("/run/image/all.tar"), NAMES[0], &format!("{REGISTRY}/pause:all"));
 }
 
@@ -202,7 +166,7 @@ fn the_schemas_of_oci_accept_every_document() {
 struct Client {
     sandbox: Sandbox,
     suite: Suite,
-    name: &'static str,
+    name: String,
     version: String,
     commands: Vec<String>,
 }
@@ -217,12 +181,12 @@ const NAMES: [&str; 2] = ["registry.k8s.io/pause:3.10", "docker.io/rancher/mirro
 const MARKER: usize = 12345;
 
 impl Client {
-    fn new(suite: Suite, name: &'static str, version: &str) -> Self {
+    fn new(suite: Suite, name: &str, version: &str) -> Self {
         let sandbox = Sandbox::new();
         if suite != Bookworm {
             sandbox.lay_over(suite);
         }
-        let mut client = Self { sandbox, suite, name, version: String::new(), commands: Vec::new() };
+        let mut client = Self { sandbox, suite, name: name.to_owned(), version: String::new(), commands: Vec::new() };
         client.sandbox.run(&["cp", "--recursive", IMAGE.directory.to_str().expect("UTF-8"), "/run/image"]);
         if suite == Sid {
             let configure = "cp -r $1/etc/apptainer /etc && mkdir -p /var/lib/apptainer/mnt/session";
@@ -235,7 +199,7 @@ impl Client {
     /// Runs a command that has to succeed.
     #[track_caller]
     fn sh(&mut self, command: &str) -> String {
-        self.commands.push(command.into());
+        self.commands.push(command.replace('\n', " "));
         self.run(command)
     }
 
@@ -243,7 +207,7 @@ impl Client {
     #[track_caller]
     fn loads(&mut self, command: &str) -> Vec<String> {
         self.commands.push(command.into());
-        let engine = self.name;
+        let engine = &self.name;
         let loaded = self.run(&format!(
             "{command} > load.log 2>&1 || cat load.log >&2
              for id in $({engine} images --quiet | sort --unique); do
@@ -263,20 +227,9 @@ impl Client {
         sandbox::succeed(shell)
     }
 
-    /// The program is in this file, with its mode.
-    #[track_caller]
-    fn finds_the_program(self, file: &str) {
-        let path = self.sandbox.path("/run/image").join(file.trim_start_matches("/run/image/"));
-        let found = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let found = Content::new(&found).expect("a digest");
-        assert!(IMAGE.programs.contains(&found), "{} has another file", self.name);
-        assert_eq!(fs::metadata(&path).expect("a file").mode() & 0o7777, 0o755, "the mode of {}'s", self.name);
-        self.held("the program's bytes and mode");
-    }
-
     /// Records what was run.
     fn held(self, what: &str) {
-        clients::record(self.name, self.suite, &self.version, &self.commands, what);
+        clients::record(&self.name, self.suite, &self.version, &self.commands, what);
     }
 }
 
@@ -293,7 +246,7 @@ static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let built = pause_tests::target().join("tmp/clients");
     let directory = built.join("image");
     fs::remove_dir_all(&directory).ok();
-    fs::create_dir_all(directory.join("x")).expect("writable");
+    fs::create_dir_all(&directory).expect("writable");
     let own = pause_tests::platform();
     let foreign = ["linux/arm64", "linux/riscv64", "linux/amd64"].map(pause_tests::named);
     let foreign: Vec<_> = foreign.into_iter().filter(|platform| !std::ptr::eq(*platform, own)).take(2).collect();
@@ -306,15 +259,12 @@ static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     make("foreign", &foreign, &NAMES);
     make("foreign-first", &[foreign[0], own], &NAMES[..1]);
     let all = make("all", &PLATFORMS.iter().collect::<Vec<_>>(), &NAMES);
-    for (name, archive) in [("layout", "pause.tar"), ("all", "all.tar")] {
-        let archive = fs::File::open(directory.join(archive)).expect("readable");
-        tar::Archive::new(archive).unpack(directory.join(name)).expect("an archive");
-    }
     let layer = image.platforms[0].layer.digest();
-    let gzip = fs::File::open(directory.join("layout").join(xtask::oci::path(layer))).expect("readable");
-    let mut tar = fs::File::create(directory.join("layer.tar")).expect("writable");
-    std::io::copy(&mut GzDecoder::new(gzip), &mut tar).expect("a layer");
-    fs::write(directory.join("marker"), vec![0; MARKER]).expect("writable");
+    let script = "cd $1; mkdir x layout all; tar -xf pause.tar -C layout; tar -xf all.tar -C all
+        gunzip < layout/blobs/sha256/$2 > layer.tar; head -c $3 /dev/zero > marker";
+    let mut unpack = Command::new("sh");
+    unpack.args(["-euc", script, "sh"]).arg(&directory).args([layer.digest(), &MARKER.to_string()]);
+    Ended::of(&mut unpack).succeeded();
     let its = all.platforms.iter().find(|part| std::ptr::eq(part.platform, own)).expect("this platform");
     let programs = [image.platforms[0].program.clone(), its.program.clone()];
     Image { directory, layer: layer.digest().to_owned(), programs }

@@ -13,15 +13,14 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use nix::sys::utsname::uname;
 use nix::unistd::Uid;
-use peers::{BASELINE, Peer, Subject};
+use peers::{BASELINE, Subject};
 use procfs::{CpuInfo, Current, Meminfo};
 use results::*;
 use start::Command;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 use std::time::SystemTime;
 use timing::Interval;
 use xtask::release::Release;
@@ -39,7 +38,7 @@ struct Bench {
     quick: bool,
     /// Another program to measure, such as a pause.c of your own; repeat it for several
     #[arg(long = "peer", value_name = "NAME=FILE", value_parser = peers::parse)]
-    peers: Vec<Peer>,
+    peers: Vec<(String, PathBuf)>,
     /// Measure nothing: show the last results in the documents again
     #[arg(long, conflicts_with_all = ["quick", "peers"])]
     render: bool,
@@ -86,7 +85,7 @@ fn show(directory: &Path) -> Result<()> {
     let results: Results = toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
     for theme in &picture::THEMES {
         let picture = picture::draw(&results, theme)?;
-        output::write(&directory.join(format!("programs-{}.svg", theme.name)), picture.as_bytes(), 0o644)?;
+        output::write(&directory.join(format!("programs-{}.svg", theme.0)), picture.as_bytes(), 0o644)?;
     }
     docs::write("README.md", "figures", &format!("{}\n\n{PICTURE}", table::figures(&results)?))?;
     docs::write("docs/benchmarks.md", "bench", &table::all(&results)?)
@@ -95,7 +94,7 @@ fn show(directory: &Path) -> Result<()> {
 const PICTURE: &str = r#"<picture><source media="(prefers-color-scheme: dark)" srcset="bench/programs-dark.svg">
 <img src="bench/programs-light.svg" alt="What a node pulls, exec to asleep, memory and wake-ups of each program"></picture>"#;
 
-fn measure(amounts: &Amounts, peers: &[Peer]) -> Result<Results> {
+fn measure(amounts: &Amounts, peers: &[(String, PathBuf)]) -> Result<Results> {
     let platform = platform::host()?;
     let directory = tempfile::tempdir().context("cannot make a directory for the peers")?;
     let ours = build::programs(&[platform], &indicatif::ProgressBar::hidden())?.remove(0);
@@ -105,15 +104,13 @@ fn measure(amounts: &Amounts, peers: &[Peer]) -> Result<Results> {
     for subject in &subjects {
         timing::try_out(&subject.command()?).with_context(|| format!("cannot measure {}", subject.name))?;
     }
-    progress.set_message("compressing");
-    let images = images(&subjects)?;
     let mut rows = Vec::new();
-    for (subject, image) in subjects.iter().zip(&images) {
+    for subject in &subjects {
         let say = |what: &str| {
             progress.set_message(format!("{}: {what}", subject.name));
             progress.inc(1);
         };
-        let figures = figures(subject, image, &baseline, amounts, say);
+        let figures = figures(subject, &baseline, amounts, say);
         let figures = figures.with_context(|| format!("cannot measure {}", subject.name))?;
         rows.push(Row { program: subject.name.clone(), figures });
     }
@@ -121,31 +118,20 @@ fn measure(amounts: &Amounts, peers: &[Peer]) -> Result<Results> {
     Ok(Results { circumstances: circumstances(&platform.to_string())?, missing, rows })
 }
 
-/// One of each program. Each says as much of itself as ours.
-fn images(subjects: &[Subject]) -> Result<Vec<oci::Image>> {
-    let release = Release::own()?;
-    let (times, annotations) = (&release.times(), &release.annotations(true));
-    // Side by side, for it takes longest.
-    thread::scope(|scope| {
-        let programs = subjects.iter().map(|subject| (subject.program.platform, subject.program.bytes.as_slice()));
-        let threads: Vec<_> = programs
-            .map(|program| scope.spawn(move || oci::Image::new(&[program], times, annotations, || ())))
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("compressing does not panic")).collect()
-    })
-}
-
 /// How often `figures` says what it does.
-const STEPS: usize = 4;
+const STEPS: usize = 5;
 
 fn figures(
     subject: &Subject,
-    image: &oci::Image,
     baseline: &Command,
     amounts: &Amounts,
     say: impl Fn(&str),
 ) -> Result<BTreeMap<String, Figure>> {
-    let command = subject.command()?;
+    let (command, release) = (subject.command()?, Release::own()?);
+    say("image");
+    // Each says as much of itself as ours.
+    let program = [(subject.program.platform, subject.program.bytes.as_slice())];
+    let image = oci::Image::new(&program, &release.times(), &release.annotations(true), || ())?;
     let part = &image.platforms[0];
     let numbers = [(FILE, part.program.size), (LAYER, part.layer.size()), (PULLED, image.pulled(part))];
     let mut figures: Vec<_> = numbers.map(|(name, number)| (name, Figure::number(number))).into();

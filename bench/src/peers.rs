@@ -36,20 +36,11 @@ impl Subject {
     }
 }
 
-/// A file given with `--peer`.
-#[derive(Clone)]
-pub struct Peer {
-    name: String,
-    path: PathBuf,
-}
-
-pub fn parse(text: &str) -> Result<Peer, String> {
-    match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-            Ok(Peer { name: name.to_owned(), path: path.into() })
-        }
-        _ => Err("a name and a file, such as upstream=./pause".into()),
-    }
+/// The name and the file that `--peer` names.
+pub fn parse(text: &str) -> Result<(String, PathBuf), String> {
+    let parts = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty());
+    let (name, path) = parts.ok_or("a name and a file, such as upstream=./pause")?;
+    Ok((name.to_owned(), path.into()))
 }
 
 pub const BASELINE: &str = "baseline";
@@ -76,7 +67,7 @@ const COMPILERS: [(&str, &str, &[&str]); 3] = [
 
 /// The program and the baseline come first. What has to be compiled is put into `directory`. Beside them, a sentence on each
 /// that is not on this machine.
-pub fn find(ours: Program, peers: &[Peer], directory: &Path) -> Result<(Vec<Subject>, Vec<String>)> {
+pub fn find(ours: Program, peers: &[(String, PathBuf)], directory: &Path) -> Result<(Vec<Subject>, Vec<String>)> {
     let platform = ours.platform;
     let baseline = build_baseline(platform, directory)?;
     let mut found = vec![
@@ -107,9 +98,9 @@ pub fn find(ours: Program, peers: &[Peer], directory: &Path) -> Result<(Vec<Subj
             is_missing(name, package);
         }
     }
-    for peer in peers {
-        ensure!(found.iter().all(|other| other.name != peer.name), "--peer {}: there is one of that name", peer.name);
-        found.push(Subject::new(&peer.name, platform, &peer.path, &[])?);
+    for (name, path) in peers {
+        ensure!(found.iter().all(|other| other.name != *name), "--peer {name}: there is one of that name");
+        found.push(Subject::new(name, platform, path, &[])?);
     }
     Ok((found, missing))
 }

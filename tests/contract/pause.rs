@@ -183,10 +183,14 @@ impl Start {
     #[track_caller]
     pub fn started(mut self) -> Pause {
         let (place, gate, mut steps) = (self.place, self.gate, self.steps);
-        let maps = [("setgroups", "deny".to_owned()), ("uid_map", map(getuid())), ("gid_map", map(getgid()))];
+        // Root inside is this user outside (user_namespaces(7)).
+        let maps = [("uid_map", format!("0 {} 1", getuid())), ("gid_map", format!("0 {} 1", getgid()))];
         let hook = move || {
             if place > 0 {
-                unshare(namespaces())?;
+                use CloneFlags as New;
+                let ipc_and_uts = New::CLONE_NEWIPC | New::CLONE_NEWUTS;
+                unshare(New::CLONE_NEWUSER | New::CLONE_NEWPID | New::CLONE_NEWNS | ipc_and_uts)?;
+                fs::write("/proc/self/setgroups", "deny")?;
                 for (file, content) in &maps {
                     fs::write(format!("/proc/self/{file}"), content)?;
                 }
@@ -230,16 +234,6 @@ impl Start {
         // Dropping the command closes its copies of the streams.
         Pause { pid, command, child: Some(child) }
     }
-}
-
-fn namespaces() -> CloneFlags {
-    use CloneFlags as New;
-    New::CLONE_NEWUSER | New::CLONE_NEWPID | New::CLONE_NEWIPC | New::CLONE_NEWUTS | New::CLONE_NEWNS
-}
-
-/// Root inside is this user outside (user_namespaces(7)).
-fn map(id: impl std::fmt::Display) -> String {
-    format!("0 {id} 1")
 }
 
 fn close_all_from(first: u32) {
@@ -372,8 +366,8 @@ impl Pause {
 
     /// How often it has been switched to and away from, for whatever reason.
     pub fn context_switches(&self) -> u64 {
-        let status = Status::of(self.pid).expect("pause lives");
-        ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"].map(|name| status.number(name, 10)).iter().sum()
+        let number = |name| field(self.pid, name).and_then(|number| number.parse::<u64>().ok()).expect("pause lives");
+        number("voluntary_ctxt_switches") + number("nonvoluntary_ctxt_switches")
     }
 
     /// Whether a process in all the namespaces of pause does something, by system calls alone.
@@ -429,51 +423,30 @@ pub fn send(pid: Pid, signal: i32) {
     assert_eq!(unsafe { libc::kill(pid.as_raw(), signal) }, 0, "signal {signal}");
 }
 
-/// /proc/PID/status (proc_pid_status(5)).
-pub struct Status(String);
-
-impl Status {
-    pub fn of(pid: Pid) -> Option<Self> {
-        fs::read_to_string(format!("/proc/{pid}/status")).ok().map(Self)
-    }
-
-    /// What another namespace's /proc says.
-    pub fn from_file(path: impl AsRef<std::path::Path>) -> io::Result<Self> {
-        fs::read_to_string(path).map(Self)
-    }
-
-    fn field(&self, name: &str) -> Option<&str> {
-        self.0.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
-    }
-
-    fn number(&self, name: &str, radix: u32) -> u64 {
-        self.field(name).and_then(|number| u64::from_str_radix(number, radix).ok()).unwrap_or(0)
-    }
-
-    /// Whether it is of a pause that has set all its dispositions and sleeps: only that ever sleeps with SIGCHLD ignored.
-    pub fn is_asleep(&self) -> bool {
-        self.field("State").is_some_and(|state| state.starts_with('S'))
-            && self.catches(Signal::SIGINT)
-            && self.catches(Signal::SIGTERM)
-            && self.has("SigIgn", Signal::SIGCHLD)
-    }
-
-    pub fn catches(&self, signal: Signal) -> bool {
-        self.has("SigCgt", signal)
-    }
-
-    fn has(&self, mask: &str, signal: Signal) -> bool {
-        self.number(mask, 16) >> (signal as i32 - 1) & 1 == 1
-    }
+/// A field of /proc/PID/status (proc_pid_status(5)), or nothing if the process is gone.
+fn field(pid: Pid, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
 }
 
+/// Whether a signal is in a mask such as `SigCgt`.
+pub fn has(pid: Pid, mask: &str, signal: Signal) -> bool {
+    let mask = field(pid, mask).and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
+}
+
+/// Whether it is a pause that has set all its dispositions, which stay, and then sleeps: only that ever sleeps with SIGCHLD
+/// ignored.
 pub fn is_asleep(pid: Pid) -> bool {
-    Status::of(pid).is_some_and(|status| status.is_asleep())
+    has(pid, "SigCgt", Signal::SIGINT)
+        && has(pid, "SigCgt", Signal::SIGTERM)
+        && has(pid, "SigIgn", Signal::SIGCHLD)
+        && state(pid) == Some('S')
 }
 
 /// The state of a process, such as `S`, `T` or `Z`, or nothing if it is gone.
 pub fn state(pid: Pid) -> Option<char> {
-    Status::of(pid)?.field("State")?.chars().next()
+    field(pid, "State")?.chars().next()
 }
 
 /// The children of a process, dead or alive, as seen from here.

@@ -4,7 +4,7 @@ use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal::SIGTERM;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use pause_contract::{Pause, Program, Start, Status, TERMINATED, eventually, is_asleep, send, state};
+use pause_contract::{Pause, Program, Start, TERMINATED, eventually, has, is_asleep, send, state};
 use pause_tests::shipped;
 
 fn pause() -> Program {
@@ -43,7 +43,7 @@ fn sigterm_before_whichever_instruction_is_lost_only_before_its_handler_is_set()
         for instruction in 0..MOST {
             let start = if is_first { pause().first() } else { pause().another() };
             let Some(mut pause) = stopped_before(start, instruction) else { break };
-            let has_handler = Status::of(pause.pid).expect("stopped").catches(SIGTERM);
+            let has_handler = has(pause.pid, "SigCgt", SIGTERM);
             pause.signal(SIGTERM);
             pause.let_go();
             handled += usize::from(has_handler);

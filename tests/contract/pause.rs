@@ -49,8 +49,9 @@ impl Program {
         Start { place: 2, ..self.another() }
     }
 
-    pub fn both_ways(&self) -> [Start; 2] {
-        [self.first(), self.another()]
+    /// Each with what it says at the start.
+    pub fn both_ways(&self) -> [(Start, &'static str); 2] {
+        [(self.first(), ""), (self.another(), WARNING)]
     }
 }
 
@@ -68,11 +69,6 @@ pub struct Start {
 }
 
 impl Start {
-    /// What it says at the start.
-    pub fn warning(&self) -> &'static str {
-        if self.place == 1 { "" } else { WARNING }
-    }
-
     pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(arguments);
         self

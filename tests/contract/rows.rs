@@ -121,7 +121,7 @@ const ORPHANS: usize = 100;
 
 fn an_option_in_any_place_prints_the_version(pause: &Program) {
     for option in ["-v", "-V"] {
-        for start in pause.both_ways() {
+        for (start, _) in pause.both_ways() {
             start.args([option]).ended().exited(0, VERSION, "");
         }
         for place in 0..4 {
@@ -133,24 +133,10 @@ fn an_option_in_any_place_prints_the_version(pause: &Program) {
 }
 
 fn any_other_argument_is_ignored(pause: &Program) {
+    #[rustfmt::skip]
     let others: [&[u8]; 17] = [
-        b"",
-        b"-",
-        b"v",
-        b"V",
-        b"-x",
-        b"-vv",
-        b"--v",
-        b"-Vx",
-        b"-v ",
-        b" -v",
-        b"-v=1",
-        b"--version",
-        b"\rv",
-        b"-\x16",
-        b"\xff-v",
-        b"-v\x80",
-        b"m-v",
+        b"", b"-", b"v", b"V", b"-x", b"-vv", b"--v", b"-Vx", b"-v ", b" -v", b"-v=1", b"--version", b"\rv", b"-\x16",
+        b"\xff-v", b"-v\x80", b"m-v",
     ];
     for other in others.map(OsStr::from_bytes) {
         pause.first().args([other, other]).asleep().terminated().exited(0, "", TERMINATED);
@@ -250,15 +236,13 @@ fn asleep_it_holds_nothing_but_its_one_segment_and_its_stack(pause: &Program) {
 // Signals
 
 fn sigint_ends_it_with_a_message_and_status_0(pause: &Program) {
-    for start in pause.both_ways() {
-        let warning = start.warning();
+    for (start, warning) in pause.both_ways() {
         start.asleep().ended_by(SIGINT).exited(0, "", [warning, INTERRUPT].concat());
     }
 }
 
 fn sigterm_ends_it_with_a_message_and_status_0(pause: &Program) {
-    for start in pause.both_ways() {
-        let warning = start.warning();
+    for (start, warning) in pause.both_ways() {
         start.asleep().ended_by(SIGTERM).exited(0, "", [warning, TERMINATED].concat());
     }
 }
@@ -563,8 +547,7 @@ fn everything_in_its_pid_namespace_goes_with_it(pause: &Program) {
 fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call(pause: &Program) {
     for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
         for error in RT_SIGACTION {
-            for start in pause.both_ways() {
-                let warning = start.warning();
+            for (start, warning) in pause.both_ways() {
                 start.failing(("rt_sigaction", Some((0, signal as u32))), error).ended().exited(code, "", warning);
             }
         }
@@ -573,12 +556,11 @@ fn a_failing_rt_sigaction_ends_it_with_the_number_of_the_call(pause: &Program) {
 
 fn a_denied_pause_ends_it_with_a_message_and_status_42(pause: &Program) {
     for error in ANY {
-        for start in pause.both_ways() {
-            let warning = start.warning();
+        for (start, warning) in pause.both_ways() {
             start.failing(sleep(), error).ended().exited(42, "", [warning, ERROR].concat());
         }
     }
-    for start in pause.both_ways() {
+    for (start, _) in pause.both_ways() {
         let (reader, writer) = full();
         start.failing(sleep(), EPERM).stderr(writer).ended().exited(42, "", "");
         nothing_came(reader);
@@ -587,8 +569,7 @@ fn a_denied_pause_ends_it_with_a_message_and_status_42(pause: &Program) {
 
 /// As under a tracer, on a kernel that does not restart the call, or after a checkpoint was restored: again and again.
 fn an_interrupted_pause_sleeps_on(pause: &Program) {
-    for start in pause.both_ways() {
-        let warning = start.warning();
+    for (start, warning) in pause.both_ways() {
         let pause = start.failing(sleep(), EINTR).started();
         let ticks = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/schedstat", pause.pid)).unwrap_or_default();
@@ -605,22 +586,21 @@ fn where_exit_is_denied_it_dies_at_once(pause: &Program) {
     const TRAPS: [i32; 3] = [libc::SIGILL, libc::SIGSEGV, libc::SIGTRAP];
     for error in ANY {
         let denied = || {
-            pause.both_ways().map(|start| {
-                let start = start.failing(("exit", None), error);
-                (start.warning(), start.before(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)))
+            pause.both_ways().map(|(start, warning)| {
+                (start.failing(("exit", None), error).before(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)), warning)
             })
         };
-        for (warning, start) in denied() {
+        for (start, warning) in denied() {
             let ended = start.asleep().terminated();
             ended.was_killed_by(&TRAPS);
             assert_eq!((&*ended.stdout, ended.stderr), ("", [warning, TERMINATED].concat()));
         }
-        for (_, start) in denied() {
+        for (start, _) in denied() {
             let ended = start.args(["-v"]).ended();
             ended.was_killed_by(&TRAPS);
             assert_eq!((&*ended.stdout, &*ended.stderr), (VERSION, ""));
         }
-        for (warning, start) in denied() {
+        for (start, warning) in denied() {
             let ended = start.failing(("rt_sigaction", Some((0, libc::SIGCHLD as u32))), error).ended();
             ended.was_killed_by(&TRAPS);
             assert_eq!((&*ended.stdout, &*ended.stderr), ("", warning));
@@ -637,8 +617,7 @@ fn a_failing_getpid_means_a_warning(pause: &Program) {
 
 fn a_failing_wait4_is_of_no_consequence(pause: &Program) {
     for error in WAIT4 {
-        for start in pause.both_ways() {
-            let warning = start.warning();
+        for (start, warning) in pause.both_ways() {
             let pause = start.inheriting(1, 0).failing(("wait4", None), error).asleep();
             assert_eq!(pause.children().len(), 1, "it was swept, so the call did not fail");
             pause.terminated().exited(0, "", [warning, TERMINATED].concat());
@@ -648,7 +627,7 @@ fn a_failing_wait4_is_of_no_consequence(pause: &Program) {
 
 fn a_failing_write_loses_the_message_and_nothing_else(pause: &Program) {
     for error in WRITE {
-        for start in pause.both_ways() {
+        for (start, _) in pause.both_ways() {
             start.failing(("write", None), error).asleep().terminated().exited(0, "", "");
         }
         pause.another().args(["-v"]).failing(("write", None), error).ended().exited(0, "", "");
@@ -657,7 +636,7 @@ fn a_failing_write_loses_the_message_and_nothing_else(pause: &Program) {
 
 fn a_failing_poll_loses_the_message_and_nothing_else(pause: &Program) {
     for error in POLL {
-        for start in pause.both_ways() {
+        for (start, _) in pause.both_ways() {
             start.failing(poll(), error).asleep().terminated().exited(0, "", "");
         }
     }
@@ -665,7 +644,7 @@ fn a_failing_poll_loses_the_message_and_nothing_else(pause: &Program) {
 
 /// `poll` fails where even one descriptor is more than may be open, and the message is dropped; `write` does not.
 fn where_no_file_may_be_open_messages_are_lost_and_the_version_is_not(pause: &Program) {
-    let without = || pause.both_ways().map(|start| start.before(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 0, 0)?)));
+    let without = || pause.both_ways().map(|(start, _)| start.before(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 0, 0)?)));
     for start in without() {
         start.asleep().terminated().exited(0, "", "");
     }
@@ -677,8 +656,7 @@ fn where_no_file_may_be_open_messages_are_lost_and_the_version_is_not(pause: &Pr
 /// Than the seven of its contract, whose profile is in deploy/seccomp.json: any other kills. execve is this process's own.
 fn it_makes_no_other_system_call(pause: &Program) {
     let own = ["getpid", "rt_sigaction", "wait4", sleep().0, poll().0, "write", "exit", "execve"];
-    for start in pause.both_ways() {
-        let warning = start.warning();
+    for (start, warning) in pause.both_ways() {
         start.under(Filter::only(&own)).asleep().terminated().exited(0, "", [warning, TERMINATED].concat());
     }
     pause.another().args(["-v"]).under(Filter::only(&own)).ended().exited(0, VERSION, "");
@@ -689,25 +667,25 @@ fn it_makes_no_other_system_call(pause: &Program) {
 // Standard streams
 
 fn closed_streams_are_ignored(pause: &Program) {
-    for start in pause.both_ways() {
+    for (start, _) in pause.both_ways() {
         start.closing(0).closing(1).closing(2).asleep().terminated().exited(0, "", "");
     }
     pause.another().args(["-v"]).closing(1).ended().exited(0, "", "");
 }
 
 fn a_broken_stderr_neither_kills_it_at_the_start_nor_changes_its_end(pause: &Program) {
-    for start in pause.both_ways() {
+    for (start, _) in pause.both_ways() {
         start.stderr(broken()).asleep().terminated().exited(0, "", "");
     }
     // Of a socket the kernel says that there is room, and that nobody reads.
-    for start in pause.both_ways() {
+    for (start, _) in pause.both_ways() {
         let (stderr, _) = UnixStream::pair().expect("two sockets");
         start.stderr(OwnedFd::from(stderr)).asleep().terminated().exited(0, "", "");
     }
 }
 
 fn a_stderr_that_breaks_while_it_sleeps_does_not_change_its_end(pause: &Program) {
-    for start in pause.both_ways() {
+    for (start, _) in pause.both_ways() {
         let (reader, writer) = pipe().expect("a pipe");
         let pause = start.stderr(writer).asleep();
         drop(reader);
@@ -716,7 +694,7 @@ fn a_stderr_that_breaks_while_it_sleeps_does_not_change_its_end(pause: &Program)
 }
 
 fn a_full_stderr_neither_blocks_it_at_the_start_nor_at_the_end(pause: &Program) {
-    for start in pause.both_ways() {
+    for (start, _) in pause.both_ways() {
         let (reader, writer) = full();
         start.stderr(writer).asleep().terminated().exited(0, "", "");
         nothing_came(reader);
@@ -743,7 +721,7 @@ fn messages_reach_files_and_devices(pause: &Program) {
 }
 
 fn a_full_device_loses_the_message_and_nothing_else(pause: &Program) {
-    for start in pause.both_ways() {
+    for (start, _) in pause.both_ways() {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
         start.stderr(full).asleep().terminated().exited(0, "", "");
     }

@@ -13,34 +13,33 @@ use tempfile::TempDir;
 
 #[test]
 #[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
-fn the_first_process_reaps_and_ends_in_order() {
-    with_each_option(|node, options| {
-        node.run(&options, "starts; falls_asleep; reaps; $runtime kill pause TERM; ends").exited(0, "", TERMINATED);
-    });
-}
-
-#[test]
-#[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
-fn in_the_nodes_pid_namespace_it_warns_and_ends_in_order() {
-    with_each_option(|node, options| {
-        let options = Options { has_own_pids: false, ..options };
-        node.run(&options, SLEEPS_AND_ENDS).exited(0, "", [WARNING, TERMINATED].concat());
-    });
-}
-
-/// Were the filter not in force, the tests above would pass as well.
-#[test]
-#[ignore = "needs root, runc, crun and conmon: cargo test --test engines runtimes:: -- --ignored"]
-fn what_the_profile_does_not_list_kills_or_fails() {
-    with_each_option(|node, options| {
-        let ended = node.run(&Options { lists_pause: false, ..options }, "starts; ends");
-        match options.default_action {
-            FAIL => ended.exited(42, "", ERROR),
-            _ => ended.exited(128 + SIGSYS as i32, "", ""),
+fn it_reaps_and_ends_in_order_as_the_first_process_or_not() {
+    for is_newer in [false, true] {
+        let node = Node::new(shipped());
+        if is_newer {
+            node.sandbox.lay_over(Suite::Sid);
         }
-    });
+        node.in_every_way(["crun", "runc"], |way, configuration| {
+            let reaps = "starts; falls_asleep; reaps; $runtime kill pause TERM; ends";
+            node.run(way, configuration, reaps).exited(0, "", TERMINATED);
+            let mut others = configuration.clone();
+            let namespaces = others["linux"]["namespaces"].as_array_mut().expect("namespaces");
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+            node.run(way, &others, SLEEPS_AND_ENDS).exited(0, "", [WARNING, TERMINATED].concat());
+            // Were the filter not in force, the others would pass as well.
+            let without: Value = configuration.to_string().replace("\"pause\",", "").parse().expect("JSON");
+            let ended = node.run(way, &without, "starts; ends");
+            match configuration["linux"]["seccomp"]["defaultAction"] == KILL {
+                true => ended.exited(128 + SIGSYS as i32, "", ""),
+                false => ended.exited(42, "", ERROR),
+            }
+        });
+    }
 }
 
+/// Without what CRIU does not take, for it is part of another system: a network of the sandbox's own, a root that is mounted
+/// anew, a filter, under which it could not work in the process. As root, for without CAP_SYS_RESOURCE that reads no limits of
+/// another user's.
 #[test]
 #[ignore = "needs root, conmon and Debian's archive: cargo test --test engines runtimes:: -- --ignored"]
 fn restored_from_a_checkpoint_it_reaps_and_ends_in_order() {
@@ -51,8 +50,12 @@ fn restored_from_a_checkpoint_it_reaps_and_ends_in_order() {
         falls_asleep; reaps; runc kill pause TERM; ends";
     let node = Node::new(shipped());
     node.sandbox.lay_over(Suite::Sid);
-    let options = Options { runtime: "runc", is_created_first: false, is_for_criu: true, ..CREATED };
-    node.run(&options, SCENARIO).exited(0, "", TERMINATED);
+    let mut configuration = node.configuration();
+    configuration["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|its| its["type"] != "network");
+    configuration["linux"]["seccomp"] = Value::Null;
+    configuration["root"]["readonly"] = false.into();
+    configuration["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+    node.run(("runc", false), &configuration, SCENARIO).exited(0, "", TERMINATED);
 }
 
 /// An older C library waits in other system calls, and the kernel of 32 bits has other names for them.
@@ -69,8 +72,8 @@ fn with_an_older_c_library_and_with_32_bits_it_is_the_same() {
             debian::unpack(directory, suite, architecture, "runc crun")
         });
         node.sandbox.sh(CHANGE_ROOT, &[runtimes.to_str().expect("UTF-8")]);
-        with_each_option_of(&node, ["/run/crun", "/run/runc"], |node, options| {
-            node.run(&options, SLEEPS_AND_ENDS).exited(0, "", TERMINATED);
+        node.in_every_way(["/run/crun", "/run/runc"], |way, configuration| {
+            node.run(way, configuration, SLEEPS_AND_ENDS).exited(0, "", TERMINATED);
         });
     }
 }
@@ -91,63 +94,11 @@ const CHANGE_ROOT: &str = r#"
     done
 "#;
 
-/// How a container is run.
-#[derive(Clone, Copy, Debug)]
-struct Options {
-    runtime: &'static str,
-    /// `create`, then `start`, as Podman and CRI-O do, instead of `run`: pause's first process waits in between.
-    is_created_first: bool,
-    default_action: &'static str,
-    /// Without it the runtimes load the filter earlier, and make more calls under it.
-    no_new_privileges: bool,
-    has_own_pids: bool,
-    /// Whether pause(2) is on the profile's lists.
-    lists_pause: bool,
-    /// Without what CRIU does not take, for it is part of another system: a network of the sandbox's own, a root that is
-    /// mounted anew, a filter, under which it could not work in the process. As root, for without CAP_SYS_RESOURCE that
-    /// reads no limits of another user's.
-    is_for_criu: bool,
-}
-
-const FAIL: &str = "SCMP_ACT_ERRNO";
 const KILL: &str = "SCMP_ACT_KILL_PROCESS";
 
-const CREATED: Options = Options {
-    runtime: "crun",
-    is_created_first: true,
-    default_action: FAIL,
-    no_new_privileges: true,
-    has_own_pids: true,
-    lists_pause: true,
-    is_for_criu: false,
-};
-
-fn with_each_option(test: impl Fn(&Node, Options)) {
-    for is_newer in [false, true] {
-        let node = Node::new(shipped());
-        if is_newer {
-            node.sandbox.lay_over(Suite::Sid);
-        }
-        with_each_option_of(&node, ["crun", "runc"], &test);
-    }
-}
-
-fn with_each_option_of(node: &Node, runtimes: [&'static str; 2], test: impl Fn(&Node, Options)) {
-    for runtime in runtimes {
-        let version = node.sandbox.run(&[runtime, "--version"]);
-        println!("{version}");
-        for [is_created_first, no_new_privileges, kills] in (0..8).map(|way| [way & 1 != 0, way & 2 != 0, way & 4 != 0])
-        {
-            if kills && version.starts_with("runc version 1.0.0~rc93") {
-                continue; // It does not know that.
-            }
-            let default_action = if kills { KILL } else { FAIL };
-            let options = Options { runtime, is_created_first, default_action, no_new_privileges, ..CREATED };
-            println!("{options:?}");
-            test(node, options);
-        }
-    }
-}
+/// A runtime, and whether it does `create`, then `start`, as Podman and CRI-O do, instead of `run`: pause's first process
+/// waits in between.
+type Way = (&'static str, bool);
 
 /// A machine with a bundle: the directory of a container's configuration and its root file system.
 struct Node {
@@ -209,43 +160,57 @@ impl Node {
         node
     }
 
-    fn configuration(&self, options: &Options) -> Value {
-        let listed = if options.lists_pause { PROFILE.to_owned() } else { PROFILE.replace("\"pause\",", "") };
-        let mut profile: Value = serde_json::from_str(&listed).expect("a profile");
-        profile["defaultAction"] = options.default_action.into();
-        let mut namespaces = vec!["mount", "ipc", "uts", "cgroup"];
-        namespaces.extend(options.has_own_pids.then_some("pid"));
-        namespaces.extend((!options.is_for_criu).then_some("network"));
-        let namespaces: Vec<_> = namespaces.iter().map(|kind| json!({ "type": kind })).collect();
+    /// With each runtime, in both ways, whether what the profile does not list fails or kills, and with and without
+    /// no-new-privileges: without it the runtimes load the filter earlier, and make more calls under it.
+    fn in_every_way(&self, runtimes: [&'static str; 2], test: impl Fn(Way, &Value)) {
+        for runtime in runtimes {
+            let version = self.sandbox.run(&[runtime, "--version"]);
+            println!("{version}");
+            for [is_created_first, no_new_privileges, kills] in (0..8).map(|way| [1, 2, 4].map(|bit| way & bit != 0)) {
+                // One does not know that.
+                if !(kills && version.starts_with("runc version 1.0.0~rc93")) {
+                    let mut configuration = self.configuration();
+                    configuration["process"]["noNewPrivileges"] = no_new_privileges.into();
+                    if kills {
+                        configuration["linux"]["seccomp"]["defaultAction"] = KILL.into();
+                    }
+                    println!(
+                        "created first: {is_created_first}, no new privileges: {no_new_privileges}, kills: {kills}"
+                    );
+                    test((runtime, is_created_first), &configuration);
+                }
+            }
+        }
+    }
+
+    /// As containerd makes a sandbox of the image, under the project's profile.
+    fn configuration(&self) -> Value {
+        let namespaces = ["mount", "ipc", "uts", "cgroup", "pid", "network"].map(|kind| json!({ "type": kind }));
         let mut mounts = get_default_mounts();
         mounts.retain(|mount| mount.typ().as_deref() != Some("cgroup"));
-        // The user of the image, and what containerd makes of a sandbox.
-        let id = if options.is_for_criu { 0 } else { 65535 };
-        let mut linux = json!({ "cgroupsPath": format!("{}/pause", self.sandbox.cgroup), "namespaces": namespaces });
-        if !options.is_for_criu {
-            linux["seccomp"] = profile;
-        }
         json!({
             "ociVersion": "1.0.2",
-            "hostname": "pause",
-            "root": { "path": "rootfs", "readonly": !options.is_for_criu },
+            "hostname": "sandbox",
+            "root": { "path": "rootfs", "readonly": true },
             "process": {
-                "args": ["/pause"], "cwd": "/", "user": { "uid": id, "gid": id },
-                "noNewPrivileges": options.no_new_privileges
+                "args": ["/pause"], "cwd": "/", "user": { "uid": 65535, "gid": 65535 }, "noNewPrivileges": true
             },
             "mounts": mounts,
-            "linux": linux
+            "linux": {
+                "cgroupsPath": format!("{}/pause", self.sandbox.cgroup), "namespaces": namespaces,
+                "seccomp": PROFILE.parse::<Value>().expect("a profile")
+            }
         })
     }
 
     /// What a scenario of a container comes to, and pause has said.
-    fn run(&self, options: &Options, scenario: &str) -> Ended {
+    fn run(&self, (runtime, is_created_first): Way, configuration: &Value, scenario: &str) -> Ended {
         let write = |name, content: String| fs::write(self.bundle.path().join(name), content).expect("writable");
-        write("config.json", self.configuration(options).to_string());
+        write("config.json", configuration.to_string());
         write("pid", String::new());
         let mut command = self.sandbox.command("env");
         command.arg("--chdir").arg(self.bundle.path());
-        command.args(["timeout", "120", "sh", "-euc", &format!("{RUN}\n{scenario}"), "sh", options.runtime]);
-        Ended::of(command.arg(options.is_created_first.to_string()))
+        command.args(["timeout", "120", "sh", "-euc", &format!("{RUN}\n{scenario}"), "sh", runtime]);
+        Ended::of(command.arg(is_created_first.to_string()))
     }
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use goblin::elf::{Elf, header};
+use kernels::*;
 use oci_spec::image::Arch;
 use oci_spec::runtime;
 use std::fmt;
@@ -88,53 +89,49 @@ pub static PLATFORMS: &[Platform] = &[
 ];
 
 #[rustfmt::skip]
-const AMD64: Kernel = Kernel {
-    architecture: "amd64", suite: "bookworm", package: "linux-image-cloud-amd64",
-    qemu: "qemu-system-x86_64 -M q35 -cpu max -m 256", arguments: "console=ttyS0",
-};
-#[rustfmt::skip]
-const I386: Kernel = Kernel {
-    architecture: "i386", suite: "bookworm", package: "linux-image-686",
-    qemu: "qemu-system-i386 -M pc -m 256", arguments: "console=ttyS0",
-};
-#[rustfmt::skip]
-const ARM64: Kernel = Kernel {
-    architecture: "arm64", suite: "bookworm", package: "linux-image-arm64",
-    // Later processors have no 32-bit mode.
-    qemu: "qemu-system-aarch64 -M virt -cpu cortex-a57 -m 512", arguments: "console=ttyAMA0",
-};
-/// Pages of 16 KiB, as on a Raspberry Pi 5, whose processor this is.
-#[rustfmt::skip]
-const ARM64_16K: Kernel = Kernel {
-    architecture: "arm64", suite: "trixie", package: "linux-image-arm64-16k",
-    qemu: "qemu-system-aarch64 -M virt -cpu cortex-a76 -m 512", arguments: "console=ttyAMA0",
-};
-#[rustfmt::skip]
-const ARMHF: Kernel = Kernel {
-    architecture: "armhf", suite: "bookworm", package: "linux-image-armmp",
-    qemu: "qemu-system-arm -M virt -cpu cortex-a15 -m 512", arguments: "console=ttyAMA0",
-};
-#[rustfmt::skip]
-const PPC64EL: Kernel = Kernel {
-    architecture: "ppc64el", suite: "bookworm", package: "linux-image-powerpc64le",
-    qemu: "qemu-system-ppc64 -M pseries -cpu power9 -m 1024", arguments: "console=hvc0",
-};
-#[rustfmt::skip]
-const S390X: Kernel = Kernel {
-    architecture: "s390x", suite: "bookworm", package: "linux-image-s390x",
-    qemu: "qemu-system-s390x -M s390-ccw-virtio -cpu max -m 512", arguments: "console=ttysclp0",
-};
-#[rustfmt::skip]
-const RISCV64: Kernel = Kernel {
-    architecture: "riscv64", suite: "trixie", package: "linux-image-riscv64",
-    qemu: "qemu-system-riscv64 -M virt -m 512", arguments: "console=ttyS0",
-};
-#[rustfmt::skip]
-const LOONG64: Kernel = Kernel {
-    architecture: "loong64", suite: "sid", package: "linux-image-loong64",
-    // The machine has no keyboard controller, and the kernel dies looking for it.
-    qemu: "qemu-system-loongarch64 -M virt -cpu la464 -m 1024", arguments: "console=ttyS0 initcall_blacklist=i8042_init",
-};
+mod kernels {
+    use super::Kernel;
+
+    pub const AMD64: Kernel = Kernel {
+        architecture: "amd64", suite: "bookworm", package: "linux-image-cloud-amd64",
+        qemu: "qemu-system-x86_64 -M q35 -cpu max -m 256", arguments: "console=ttyS0",
+    };
+    pub const I386: Kernel = Kernel {
+        architecture: "i386", suite: "bookworm", package: "linux-image-686",
+        qemu: "qemu-system-i386 -M pc -m 256", arguments: "console=ttyS0",
+    };
+    pub const ARM64: Kernel = Kernel {
+        architecture: "arm64", suite: "bookworm", package: "linux-image-arm64",
+        // Later processors have no 32-bit mode.
+        qemu: "qemu-system-aarch64 -M virt -cpu cortex-a57 -m 512", arguments: "console=ttyAMA0",
+    };
+    /// Pages of 16 KiB, as on a Raspberry Pi 5, whose processor this is.
+    pub const ARM64_16K: Kernel = Kernel {
+        architecture: "arm64", suite: "trixie", package: "linux-image-arm64-16k",
+        qemu: "qemu-system-aarch64 -M virt -cpu cortex-a76 -m 512", arguments: "console=ttyAMA0",
+    };
+    pub const ARMHF: Kernel = Kernel {
+        architecture: "armhf", suite: "bookworm", package: "linux-image-armmp",
+        qemu: "qemu-system-arm -M virt -cpu cortex-a15 -m 512", arguments: "console=ttyAMA0",
+    };
+    pub const PPC64EL: Kernel = Kernel {
+        architecture: "ppc64el", suite: "bookworm", package: "linux-image-powerpc64le",
+        qemu: "qemu-system-ppc64 -M pseries -cpu power9 -m 1024", arguments: "console=hvc0",
+    };
+    pub const S390X: Kernel = Kernel {
+        architecture: "s390x", suite: "bookworm", package: "linux-image-s390x",
+        qemu: "qemu-system-s390x -M s390-ccw-virtio -cpu max -m 512", arguments: "console=ttysclp0",
+    };
+    pub const RISCV64: Kernel = Kernel {
+        architecture: "riscv64", suite: "trixie", package: "linux-image-riscv64",
+        qemu: "qemu-system-riscv64 -M virt -m 512", arguments: "console=ttyS0",
+    };
+    pub const LOONG64: Kernel = Kernel {
+        architecture: "loong64", suite: "sid", package: "linux-image-loong64",
+        // The machine has no keyboard controller, and the kernel dies looking for it.
+        qemu: "qemu-system-loongarch64 -M virt -cpu la464 -m 1024", arguments: "console=ttyS0 initcall_blacklist=i8042_init",
+    };
+}
 
 /// As OCI writes it: `linux/amd64`, or `linux/arm/v7` where there is a variant.
 impl fmt::Display for Platform {
@@ -149,24 +146,23 @@ impl fmt::Display for Platform {
 pub struct Selection {
     /// Platform, such as linux/arm64 or arm64, or `host` for this machine's, or `all`; repeat it for several
     #[arg(long = "platform", value_name = "PLATFORM", default_value = "host", value_parser = parse)]
-    choices: Vec<Choice>,
+    choices: Vec<Chosen>,
 }
 
 #[derive(Clone)]
-enum Choice {
-    All,
-    One(&'static Platform),
-}
+struct Chosen(Vec<&'static Platform>);
 
-fn parse(text: &str) -> Result<Choice, String> {
-    match text {
-        "all" => return Ok(Choice::All),
-        "host" => return host().map(Choice::One).map_err(|error| format!("{error:#}")),
-        _ => {}
+fn parse(text: &str) -> Result<Chosen, String> {
+    if text == "host" {
+        return host().map(|host| Chosen(vec![host])).map_err(|error| format!("{error:#}"));
     }
     let full = if text.starts_with("linux/") { text.to_owned() } else { format!("linux/{text}") };
-    let found = PLATFORMS.iter().find(|platform| platform.to_string() == full);
-    found.map(Choice::One).ok_or_else(|| format!("pause is not built for it; the platforms are {}", known()))
+    let found: Vec<_> = PLATFORMS.iter().filter(|one| text == "all" || one.to_string() == full).collect();
+    if found.is_empty() {
+        Err(format!("pause is not built for it; the platforms are {}", known()))
+    } else {
+        Ok(Chosen(found))
+    }
 }
 
 /// The platform of this machine.
@@ -186,12 +182,8 @@ impl Selection {
     /// The platforms chosen, each once, in the order of the table: the image must not depend on the order they were
     /// asked for in.
     pub fn platforms(&self) -> Vec<&'static Platform> {
-        let chosen = |platform: &Platform| {
-            self.choices.iter().any(|choice| match choice {
-                Choice::All => true,
-                Choice::One(one) => std::ptr::eq(*one, platform),
-            })
-        };
-        PLATFORMS.iter().filter(|platform| chosen(platform)).collect()
+        let is_chosen =
+            |platform: &Platform| self.choices.iter().flat_map(|it| &it.0).any(|one| std::ptr::eq(*one, platform));
+        PLATFORMS.iter().filter(|platform| is_chosen(platform)).collect()
     }
 }

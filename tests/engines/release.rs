@@ -3,7 +3,7 @@
 
 use pause_tests::debian::Suite;
 use pause_tests::sandbox::Sandbox;
-use pause_tests::{Ended, ROOT, blocks, tool};
+use pause_tests::{Ended, ROOT, blocks};
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -29,6 +29,7 @@ fn a_stranger_verifies_a_release_and_sees_what_was_changed_later() {
         refused "$repository:0.1.0 exists already" release $repository
         refused 'does not say `released = true`' $PROJECT/.ci/release $repository --identity a --source b --builder c
         refused '' verify theirs
+        refused 'whose signature?' $PROJECT/.ci/verify-release $repository
 
         # One manifest's signature in the place of the index', in the form Podman reads.
         signature() { echo $repository:sha256-$1.sig; }
@@ -105,7 +106,7 @@ fn rehearse(scenario: &str) {
             $PROJECT/.ci/release $1 --key ours.key --source https://a.example/pause --builder https://a.example/builder \
                 --output files
         }
-        verify() { $TOOL verify --published $repository --key $1.pub; }
+        verify() { $PROJECT/.ci/verify-release $repository --key $1.pub; }
         copy() { skopeo copy --all --src-tls-verify=false --dest-tls-verify=false docker://$1 docker://$2; }
         # The versions in the repository.
         tags() { ls $store/repositories/pause/_manifests/tags 2> /dev/null | grep -v ^sha256- || :; }
@@ -134,7 +135,6 @@ fn rehearse(scenario: &str) {
     command.args(["600", "env"]).arg("--chdir").arg(directory.path());
     let variables = [
         ("PROJECT", ROOT.to_owned()),
-        ("TOOL", tool().get_program().display().to_string()),
         ("SID", Suite::Sid.files().display().to_string()),
         ("TRIXIE", Suite::Trixie.files().display().to_string()),
         ("INDEX", release.index.digest.digest().to_owned()),

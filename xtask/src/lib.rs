@@ -12,7 +12,6 @@ pub mod oci;
 pub mod output;
 pub mod platform;
 pub mod provenance;
-pub mod published;
 pub mod release;
 pub mod sbom;
 pub mod size;

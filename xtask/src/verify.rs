@@ -8,7 +8,6 @@ use crate::oci::{self, Times};
 use crate::output;
 use crate::platform::{self, PLATFORMS, Selection};
 use crate::provenance::Origin;
-use crate::published::{Verifier, check_published};
 use crate::release::{self, Release, Row};
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
@@ -42,14 +41,8 @@ pub struct Verify {
     /// What is recorded, for an image of another date or of sources changed on purpose [default: release.toml]
     #[arg(long, value_name = "FILE")]
     digests: Option<PathBuf>,
-    /// Pull it by the recorded digest from this repository, such as ghcr.io/OWNER/pause, and verify its signatures and
-    /// attestations too; needs skopeo and cosign 3
-    #[arg(long, value_name = "REPOSITORY", conflicts_with_all = ["image", "choices", "write"])]
-    published: Option<String>,
-    #[command(flatten)]
-    verifier: Verifier,
     /// Write that this source gives what is recorded: an in-toto statement, SLSA provenance v1, for `cosign attest-blob`
-    #[arg(long, value_name = "FILE", requires = "Origin", conflicts_with_all = ["image", "choices", "published", "write"])]
+    #[arg(long, value_name = "FILE", requires = "Origin", conflicts_with_all = ["image", "choices", "write"])]
     statement: Option<PathBuf>,
     #[command(flatten)]
     origin: Option<Origin>,
@@ -72,10 +65,6 @@ impl Verify {
             // What somebody records of a build of their own is no release.
             release.released &= name == build::root()?.join(release::FILE);
             return output::write(&name, release.to_string().as_bytes(), 0o644);
-        }
-        if let Some(repository) = &self.published {
-            let image = format!("{repository}@{}", recorded.index.digest);
-            return output::print(&check_published(&image, &self.verifier, &recorded)?);
         }
         let name = name.display().to_string();
         let Some(path) = &self.image else {

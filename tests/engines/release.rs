@@ -168,12 +168,12 @@ fn somebody_else_builds_the_same_and_states_it() {
         printf '[source.crates-io]\nreplace-with = "crates"\n[source.crates]\ndirectory = "/crates"\n' \
             > root/root/.cargo/config.toml
         unshare --net chroot root env --ignore-environment --chdir=/pause HOME=/root PATH=/usr/bin:/bin \
-            cargo xtask verify --statement /statement --source https://a.example/pause --builder https://b.example/builder
+            .ci/rebuild https://a.example/pause https://b.example/builder /rebuilt
     "#;
     let directory = tempfile::tempdir_in(pause_tests::target()).expect("a directory");
     let build = Command::new("sh").args(["-euc", BUILD]).env("PROJECT", ROOT).current_dir(&directory).status();
     assert!(build.expect("sh runs").success());
-    let statement = fs::read(directory.path().join("root/statement")).expect("a statement");
+    let statement = fs::read(directory.path().join("root/rebuilt/pause.intoto.json")).expect("a statement");
     let statement: Value = serde_json::from_slice(&statement).expect("JSON");
     assert_eq!(statement["predicate"]["runDetails"]["builder"]["id"], "https://b.example/builder");
     let stated = statement["subject"].as_array().expect("subjects").iter();

@@ -11,7 +11,6 @@ pub mod layer;
 pub mod oci;
 pub mod output;
 pub mod platform;
-pub mod provenance;
 pub mod release;
 pub mod sbom;
 pub mod size;

@@ -7,7 +7,6 @@ use crate::image::{build_image, times};
 use crate::oci::{self, Times};
 use crate::output;
 use crate::platform::{self, PLATFORMS, Selection};
-use crate::provenance::Origin;
 use crate::release::{self, Release, Row};
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
@@ -28,10 +27,7 @@ use tar::EntryType;
 /// told, for each platform, what it is instead, and the exit code is 1. Without an image the program's sources have to be
 /// those of the recorded commit, every platform is built, and its digests are compared.
 #[derive(clap::Args)]
-#[command(
-    mut_arg("choices", |choices| choices.default_value("all")),
-    mut_arg("source", |source| source.requires("statement"))
-)]
+#[command(mut_arg("choices", |choices| choices.default_value("all")))]
 pub struct Verify {
     /// OCI archive, as `cargo xtask image` and skopeo write it
     #[arg(value_name = "IMAGE", conflicts_with = "choices")]
@@ -41,11 +37,6 @@ pub struct Verify {
     /// What is recorded, for an image of another date or of sources changed on purpose [default: release.toml]
     #[arg(long, value_name = "FILE")]
     digests: Option<PathBuf>,
-    /// Write that this source gives what is recorded: an in-toto statement, SLSA provenance v1, for `cosign attest-blob`
-    #[arg(long, value_name = "FILE", requires = "Origin", conflicts_with_all = ["image", "choices", "write"])]
-    statement: Option<PathBuf>,
-    #[command(flatten)]
-    origin: Option<Origin>,
     /// Record what this source gives, by the compilers that are here
     #[arg(long, conflicts_with_all = ["image", "choices"])]
     write: bool,
@@ -71,10 +62,6 @@ impl Verify {
             let sources = recorded.check_sources()?;
             let (programs, image) = build_image(&self.selection.platforms(), &times, &recorded)?;
             let found = compare(&recorded, &name, &programs, &image)?;
-            if let (Some(path), Some(origin)) = (&self.statement, &self.origin) {
-                let statement = origin.provenance(&programs, &image, &recorded.version)?;
-                output::write(path, &statement, 0o644)?;
-            }
             return output::print(&format!(
                 "{found}\n\nAs {name} records. {sources}\n{}\n",
                 recorded.status(manifests(&image))

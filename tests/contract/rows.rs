@@ -4,7 +4,7 @@ use crate::cgroup::Cgroup;
 use crate::deny::{Filter, poll, sleep};
 use crate::{
     ERROR, INTERRUPT, Pause, Program, TERMINATED, VERSION, WARNING, broken, child, children, eventually, full,
-    is_asleep, send, state,
+    is_asleep, live, send, state,
 };
 use nix::libc::{self, EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM};
 use nix::sys::ptrace;
@@ -98,6 +98,8 @@ rows! {
     }
     Root {
         orphans_that_die_while_it_is_frozen
+        where_no_process_can_be_made_any_more_it_holds_reaps_and_ends
+        in_the_least_memory_an_engine_gives_it_outlives_who_eats_all_of_it
     }
 }
 
@@ -502,6 +504,50 @@ fn of_the_children_it_starts_with_the_dead_are_swept_and_the_living_not_waited_f
     eventually("the others to be reaped, too", || pause.children().is_empty());
     assert!(pause.context_switches() - before < FEW);
     pause.terminated().exited(0, "", [WARNING, TERMINATED].concat());
+}
+
+// Where nothing is left to be had
+
+fn where_no_process_can_be_made_any_more_it_holds_reaps_and_ends(pause: &Program) {
+    for is_to_end_at_once in [false, true] {
+        let cgroup = Cgroup::new("pids").expect("a cgroup");
+        cgroup.set(["pids.max"; 2], "50").expect("a limit");
+        let pause = pause.first().asleep();
+        let before = pause.context_switches();
+        let (processes, enter) = (cgroup.processes(), |file| std::fs::write(file, "0").is_ok());
+        assert!(pause.joined_by(|| enter(&processes) && (0..100).any(|_| child(|| live()).is_none())));
+        if is_to_end_at_once {
+            pause.terminated().exited(0, "", TERMINATED);
+        } else {
+            let orphans = pause.children();
+            assert!(orphans.len() > 40, "{} orphans", orphans.len());
+            orphans.into_iter().for_each(|orphan| send(orphan, libc::SIGKILL));
+            eventually("the orphans to be reaped", || pause.children().is_empty());
+            assert!(pause.joined_by(|| enter(&processes) && child(|| true).is_some()));
+            leaves_nobody(pause, before);
+        }
+    }
+}
+
+fn in_the_least_memory_an_engine_gives_it_outlives_who_eats_all_of_it(pause: &Program) {
+    let cgroup = Cgroup::new("memory").expect("a cgroup");
+    // The least that `docker run --memory` takes.
+    cgroup.set(["memory.limit_in_bytes", "memory.max"], &(6 << 20).to_string()).expect("a limit");
+    let (processes, own) = (cgroup.processes(), cgroup.processes());
+    let pause = pause.first().before(move || std::fs::write(&own, "0")).asleep();
+    for _ in 0..10 {
+        let survived = pause.joined_by(|| {
+            std::fs::write(&processes, "0").is_ok() && child(|| live()).is_some() && {
+                let eaten: Vec<_> = (0..64).map(|_| vec![1u8; 1 << 20]).collect();
+                std::hint::black_box(&eaten);
+                true
+            }
+        });
+        assert!(!survived && is_asleep(pause.pid));
+    }
+    pause.children().into_iter().for_each(|child| send(child, libc::SIGKILL));
+    eventually("the last orphan to be reaped", || pause.children().is_empty());
+    pause.terminated().exited(0, "", TERMINATED);
 }
 
 // Namespaces

@@ -1,7 +1,7 @@
 //! Kubernetes' programs of Debian's source package: built once, kept in target, and run on a node.
 
 use crate::node::Node;
-use pause_tests::debian::{self, Archive, kept};
+use pause_tests::debian::{self, BOOKWORM, kept};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,8 +43,7 @@ fn kubelet() -> PathBuf {
 fn control_plane() -> PathBuf {
     kept("kubernetes", |directory| {
         let programs = build(directory, &["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
-        let packaged =
-            debian::unpack(directory, "bookworm", debian::this_architecture(), "etcd-server kubernetes-client");
+        let packaged = debian::unpack(directory, BOOKWORM, "", "etcd-server kubernetes-client");
         for program in ["etcd", "kubectl"] {
             fs::copy(packaged.join("usr/bin").join(program), programs.join(program)).expect("readable");
         }
@@ -53,7 +52,7 @@ fn control_plane() -> PathBuf {
 }
 
 fn build(directory: &Path, programs: &[&str]) -> PathBuf {
-    Archive { kind: "deb-src", suite: "bookworm", architecture: debian::this_architecture() }.run(directory, DOWNLOAD);
+    debian::with_apt(["deb-src", BOOKWORM, ""], directory, DOWNLOAD);
     let start = Instant::now();
     let mut command = Command::new("sh");
     command.args(["-euc", BUILD, "sh"]).args(programs).current_dir(directory).stdin(Stdio::null());

@@ -1,6 +1,6 @@
 //! A node: containerd with its network in a machine within the machine. What fails shows containerd's log.
 
-use pause_tests::debian::{Archive, Suite, kept, this_architecture};
+use pause_tests::debian::{SID, kept, with_apt};
 use pause_tests::sandbox::{SERVE, Sandbox, busybox, holds_a_pod, manifest};
 use pause_tests::{Ended, PROFILE, ROOT, shipped};
 use serde_json::json;
@@ -50,7 +50,7 @@ impl Node {
     pub fn asking_for(image: &str, kind: Kind) -> Self {
         let sandbox = Sandbox::new();
         if kind.containerd == 2 {
-            sandbox.lay_over(Suite::Sid);
+            sandbox.lay_over(SID);
         }
         // What makes a node use the image, as operators are told, and what this machine takes beside it.
         let version = format!("version = {}\n", kind.containerd + 1);
@@ -110,7 +110,7 @@ fn protocol() -> PathBuf {
         protoc --python_out=python api.proto
     "#;
     kept("cri-api", |directory| {
-        Archive { kind: "deb", suite: "sid", architecture: this_architecture() }.run(directory, COMPILE);
+        with_apt(["deb", SID, ""], directory, COMPILE);
         directory.join("python")
     })
 }

@@ -84,7 +84,7 @@ class Pod:
         ask("StartContainer", container_id=created.container_id)
         return Container(created.container_id)
 
-    def start_server_and_client(self):
+    def start_both(self):
         return self.start("server", *NODE.serve), self.start("client", "sleep", "1000")
 
     def running(self, name):
@@ -266,7 +266,7 @@ class EveryNode(Test):
 
     def test_containers_share_localhost_and_keep_the_address(self):
         pod = Pod.run()
-        server, client = pod.start_server_and_client()
+        server, client = pod.start_both()
         self.assertEqual(client.wget("localhost"), "hello")
         address = pod.address()
         for method in "StopContainer", "RemoveContainer":
@@ -278,7 +278,7 @@ class EveryNode(Test):
         self.assertEqual(client.wget(address), "hello")
 
     def test_containers_that_share_processes_see_pause_as_pid_1_and_no_zombie(self):
-        for container in Pod.run(namespace_options={"pid": "POD"}).start_server_and_client():
+        for container in Pod.run(namespace_options={"pid": "POD"}).start_both():
             container.sh(NODE.holds_a_pod)
 
     def test_containers_that_share_no_processes_see_none(self):

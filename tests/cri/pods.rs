@@ -3,7 +3,7 @@
 
 use crate::node::{IMAGE, Kind, Node, PAUSE};
 use pause_tests::clients;
-use pause_tests::debian::Suite;
+use pause_tests::debian::{BOOKWORM, SID};
 use pause_tests::sandbox::REGISTRY;
 
 const V1_RUNC: Kind = Kind { containerd: 1, runtime: "runc", more: "" };
@@ -96,7 +96,7 @@ fn runs_the_image_out_of_every_snapshotter() {
         node.holds(RUNS);
         let unpacked = format!("/run/images/io.containerd.snapshotter.v1.{name}/snapshots");
         assert_ne!(node.sandbox.run(&["ls", &unpacked]), "", "the image is unpacked elsewhere");
-        let suite = if kind.containerd == 1 { Suite::Bookworm } else { Suite::Sid };
+        let suite = if kind.containerd == 1 { BOOKWORM } else { SID };
         let (client, version) = (format!("containerd with {name}"), node.sandbox.run(&["containerd", "--version"]));
         let command = [format!("snapshotter = '{name}'"), "RunPodSandbox".to_owned()];
         clients::record(&client, suite, &version, &command, "the program runs");

@@ -1,9 +1,9 @@
 //! Real clients read the image, from Debian's packages of several suites. Each that does is recorded below
 //! target/clients: `cargo xtask clients` writes docs/clients.md from that.
 
-use pause_tests::debian::Suite::{self, Bookworm, Sid, Trixie};
+use pause_tests::debian::{BOOKWORM, SID, TRIXIE};
 use pause_tests::sandbox::{self, REGISTRY, Sandbox};
-use pause_tests::{Ended, clients};
+use pause_tests::{Ended, clients, debian};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ clients! {
 fn unpacks(row: &toml::Value) {
     let text = |key| row.get(key).and_then(toml::Value::as_str);
     let suites = row["suites"].as_array().expect("suites");
-    for suite in [Bookworm, Trixie, Sid].into_iter().filter(|suite| suites.contains(&suite.name().into())) {
+    for suite in [BOOKWORM, TRIXIE, SID].into_iter().filter(|suite| suites.contains(&(*suite).into())) {
         let mut client = Client::new(suite, text("client").expect("a name"), text("version").expect("a command"));
         match text("start") {
             Some("containerd") => client.sandbox.start_containerd(),
@@ -72,7 +72,7 @@ fn start_registry(sandbox: &Sandbox, has_tls: bool) {
 #[test]
 #[ignore = "needs root and the packages of .ci/run: cargo test --test engines clients:: -- --ignored"]
 fn docker_shows_dates_and_sizes_where_they_belong() {
-    for suite in [Bookworm, Sid] {
+    for suite in [BOOKWORM, SID] {
         let mut docker = Client::new(suite, "docker", "docker --version");
         docker.sandbox.start(sandbox::DOCKER, "docker version");
         docker.sh("docker load --input pause.tar");
@@ -84,7 +84,7 @@ fn docker_shows_dates_and_sizes_where_they_belong() {
             docker.sh(&format!("DOCKER_BUILDKIT={builder} docker build --tag derived ."));
             let sizes = docker.sh("docker history --human=false --format '{{.Size}}' derived");
             let program = IMAGE.programs[0].size;
-            assert_eq!(sizes, format!("{MARKER}\n0\n{program}"), "{suite:?}'s Docker with BuildKit {builder}");
+            assert_eq!(sizes, format!("{MARKER}\n0\n{program}"), "{suite}'s Docker with BuildKit {builder}");
         }
         docker.held("the image's date, and each layer's size on its row");
     }
@@ -96,7 +96,7 @@ fn docker_shows_dates_and_sizes_where_they_belong() {
 fn a_host_loads_its_own_platform_or_nothing() {
     let own = pause_tests::platform().to_string();
     let (own, none) = ([own.trim_start_matches("linux/")], [""; 0]);
-    for suite in [Bookworm, Sid] {
+    for suite in [BOOKWORM, SID] {
         let mut podman = Client::new(suite, "podman", "podman --version");
         assert_eq!(podman.loads("podman load --input foreign.tar"), none);
         assert_eq!(podman.loads("podman load --input foreign-first.tar"), own);
@@ -153,7 +153,7 @@ for entry in index["manifests"]:
 #[ignore = "needs root and the packages of .ci/run: cargo test --test engines clients:: -- --ignored"]
 fn the_schemas_of_oci_accept_every_document() {
     let mut client =
-        Client::new(Sid, "OCI's JSON schemas", "grep ^golang-github-opencontainers-image-spec-dev /usr/packages");
+        Client::new(SID, "OCI's JSON schemas", "grep ^golang-github-opencontainers-image-spec-dev /usr/packages");
     fs::write(client.sandbox.path("/run/image/schemas.py"), SCHEMAS).expect("writable");
     let accepted = client.sh("python3 schemas.py");
     let documents = fs::read_dir(IMAGE.directory.join("all/blobs/sha256")).expect("a directory").count();
@@ -165,7 +165,7 @@ fn the_schemas_of_oci_accept_every_document() {
 /// A client in a sandbox with the packages of a suite, in a directory with the image in every form.
 struct Client {
     sandbox: Sandbox,
-    suite: Suite,
+    suite: &'static str,
     name: String,
     version: String,
     commands: Vec<String>,
@@ -181,16 +181,16 @@ const NAMES: [&str; 2] = ["registry.k8s.io/pause:3.10", "docker.io/rancher/mirro
 const MARKER: usize = 12345;
 
 impl Client {
-    fn new(suite: Suite, name: &str, version: &str) -> Self {
+    fn new(suite: &'static str, name: &str, version: &str) -> Self {
         let sandbox = Sandbox::new();
-        if suite != Bookworm {
+        if suite != BOOKWORM {
             sandbox.lay_over(suite);
         }
         let mut client = Self { sandbox, suite, name: name.to_owned(), version: String::new(), commands: Vec::new() };
         client.sandbox.run(&["cp", "--recursive", IMAGE.directory.to_str().expect("UTF-8"), "/run/image"]);
-        if suite == Sid {
+        if suite == SID {
             let configure = "cp -r $1/etc/apptainer /etc && mkdir -p /var/lib/apptainer/mnt/session";
-            client.sandbox.sh(configure, &[suite.files().to_str().expect("UTF-8")]);
+            client.sandbox.sh(configure, &[debian::files(suite).to_str().expect("UTF-8")]);
         }
         client.version = client.run(version);
         client

@@ -1,7 +1,7 @@
 //! The pages of deploy/ can be followed: the commands do what the page says, and the image has the names that each
 //! distribution asks for.
 
-use pause_tests::debian::Suite;
+use pause_tests::debian::SID;
 use pause_tests::sandbox::{REGISTRY, Sandbox};
 use pause_tests::{Ended, VERSION, blocks, tool};
 use std::collections::BTreeSet;
@@ -146,7 +146,7 @@ windows [$(layer windows/amd64 $1)]" ]
 #[ignore = "needs root, docker-registry, jq and Debian's archive: cargo test --test engines deploy:: -- --ignored"]
 fn with_windows_parts_appended_each_kind_of_node_gets_its_own() {
     let sandbox = Sandbox::new();
-    sandbox.lay_over(Suite::Sid);
+    sandbox.lay_over(SID);
     sandbox.start_registry();
     let (name, upstream) = (format!("{REGISTRY}/pause:0.1.0"), format!("{REGISTRY}/upstream:3.10"));
     sandbox.push(&archive("pause").path().join("pause.tar"), OWN_NAME, &name);

@@ -30,14 +30,14 @@ const PRELUDE: &str = r#"
 "#;
 
 /// A machine with Podman or Docker, with our image under these names, and one of busybox.
-pub struct Engine {
-    pub sandbox: Sandbox,
+struct Engine {
+    sandbox: Sandbox,
     program: &'static str,
     image: String,
 }
 
 impl Engine {
-    pub fn new(program: &'static str, names: &[&str]) -> Self {
+    fn new(program: &'static str, names: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let engine = Self { sandbox: Sandbox::new(), program, image: names[0].into() };
         if program == "docker" {
@@ -175,4 +175,30 @@ fn in_docker_others_join_the_namespaces_of_the_image() {
             docker rm --force sandbox server client
         done"#;
     Engine::new("docker", &[IMAGE]).holds("net ipc pid", scenario);
+}
+
+/// By buildah, and by Docker's old builder and BuildKit, for which a client newer than 20.10 needs buildx as well: what is
+/// run, as whom, and every file there is.
+#[test]
+#[ignore = "needs root, podman, buildah and docker.io: cargo test --test engines engine:: -- --ignored"]
+fn what_is_built_from_the_containerfile_is_the_same_image() {
+    const COMES_TO: &str = r#"
+        shown='{{.Os}} {{.Architecture}} {{json .Config.Entrypoint}} {{json .Config.Cmd}} {{.Config.User}}'
+        comes_to() {
+            $engine image inspect --format "$shown" $1
+            container=$($engine create --network=none $1)
+            $engine export $container | tar --list --verbose --numeric-owner | awk '{ print $1, $2, $3, $6 }'
+            $engine export $container | tar --extract --to-stdout pause | sha256sum
+        }
+        comes_to $image > /run/ours
+        grep '^-rwxr-xr-x 0/0 ' /run/ours
+        comes_to built | diff /run/ours -"#;
+    let docker =
+        |builder| format!("DOCKER_BUILDKIT={builder} docker build --no-cache --tag built --file=Containerfile .");
+    for (program, build) in
+        [("podman", "buildah build --tag built .".into()), ("docker", docker(0)), ("docker", docker(1))]
+    {
+        // With what the Containerfile copies.
+        Engine::new(program, &[IMAGE]).holds("", &[&build, COMES_TO].concat());
+    }
 }

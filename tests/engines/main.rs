@@ -1,7 +1,6 @@
 //! The image in what runs or carries it, each in a sandbox of its own.
 
 mod clients;
-mod containerfile;
 mod deploy;
 mod engine;
 mod gvisor;

@@ -1,7 +1,7 @@
 //! A release, rehearsed against a registry of the machine's own: what a stranger can check of it, what is refused, and
 //! that a release that fails leaves no tag.
 
-use pause_tests::debian::Suite;
+use pause_tests::debian::{SID, TRIXIE, files};
 use pause_tests::sandbox::Sandbox;
 use pause_tests::{Ended, ROOT, blocks};
 use serde_json::Value;
@@ -135,8 +135,8 @@ fn rehearse(scenario: &str) {
     command.args(["600", "env"]).arg("--chdir").arg(directory.path());
     let variables = [
         ("PROJECT", ROOT.to_owned()),
-        ("SID", Suite::Sid.files().display().to_string()),
-        ("TRIXIE", Suite::Trixie.files().display().to_string()),
+        ("SID", files(SID).display().to_string()),
+        ("TRIXIE", files(TRIXIE).display().to_string()),
         ("INDEX", release.index.digest.digest().to_owned()),
         ("LAYER", release.images[0].layer.digest.digest().to_owned()),
         ("MANIFEST", release.images[1].manifest.digest.digest().to_owned()),

@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal::SIGSYS;
 use oci_spec::runtime::get_default_mounts;
-use pause_tests::debian::{self, Suite};
+use pause_tests::debian::{self, SID};
 use pause_tests::sandbox::Sandbox;
 use pause_tests::{ERROR, Ended, PROFILE, TERMINATED, WARNING, built, named, shipped};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn it_reaps_and_ends_in_order_as_the_first_process_or_not() {
     for is_newer in [false, true] {
         let node = Node::new(shipped());
         if is_newer {
-            node.sandbox.lay_over(Suite::Sid);
+            node.sandbox.lay_over(SID);
         }
         node.in_every_way(["crun", "runc"], |way, configuration| {
             let reaps = "starts; falls_asleep; reaps; $runtime kill pause TERM; ends";
@@ -49,7 +49,7 @@ fn restored_from_a_checkpoint_it_reaps_and_ends_in_order() {
         rm pid; runc restore --pid-file pid $common & run=$!
         falls_asleep; reaps; runc kill pause TERM; ends";
     let node = Node::new(shipped());
-    node.sandbox.lay_over(Suite::Sid);
+    node.sandbox.lay_over(SID);
     let mut configuration = node.configuration();
     configuration["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|its| its["type"] != "network");
     configuration["linux"]["seccomp"] = Value::Null;

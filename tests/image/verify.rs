@@ -280,19 +280,18 @@ fn archive(image: &Image) -> Vec<u8> {
 }
 
 fn files(image: &Image) -> BTreeMap<String, Vec<u8>> {
-    contents(&archive(image)).collect()
+    contents(&archive(image))
 }
 
-fn contents(archive: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
+fn contents(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut archive = Archive::new(archive);
-    let entries = archive.entries().unwrap().map(|entry| {
+    let files = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
         (entry.path().unwrap().to_str().unwrap().to_owned(), content)
     });
-    let files: Vec<_> = entries.filter(|(name, _)| !name.ends_with('/')).collect();
-    files.into_iter()
+    files.filter(|(name, _)| !name.ends_with('/')).collect()
 }
 
 fn tar(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<u8> {

@@ -1,14 +1,13 @@
 //! Records which clients were run and what held, for `cargo xtask clients`.
 
-use crate::debian::Suite;
 use std::fs;
 use xtask::clients::Record;
 
 /// To be called when everything has held. The version is found in what the client printed of itself.
 #[track_caller]
-pub fn record(client: &str, suite: Suite, printed: &str, commands: &[String], held: &str) {
+pub fn record(client: &str, suite: &str, printed: &str, commands: &[String], held: &str) {
     let version = version(printed);
-    let (suite, command) = (suite.name().to_owned(), commands.join("; "));
+    let (suite, command) = (suite.to_owned(), commands.join("; "));
     let path = format!("{client}, {suite}: {held}.json");
     let [client, version, held] = [client, version, held].map(str::to_owned);
     let record = serde_json::to_vec(&Record { client, suite, version, command, held }).expect("texts");

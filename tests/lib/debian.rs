@@ -21,6 +21,7 @@ const SET_UP: &str = r#"
         echo "$keys is missing: install Debian's package debian-archive-keyring" >&2
         exit 1
     fi
+    ARCHITECTURE=${ARCHITECTURE:-$(dpkg --print-architecture)}
     echo "$KIND [signed-by=$keys] $archive $SUITE main" > sources.list
     mkdir -p lists/partial cache/archives/partial
     touch status
@@ -34,76 +35,47 @@ const SET_UP: &str = r#"
 /// How often it is tried, apt's own retries aside.
 const ATTEMPTS: usize = 3;
 
-/// What apt is to know: packages (`deb`) or their sources (`deb-src`) of a suite, for what Debian calls the architecture.
-pub struct Archive {
-    pub kind: &'static str,
-    pub suite: &'static str,
-    pub architecture: &'static str,
+/// Runs a shell script in an empty directory; with `"$@"` apt-get and apt-cache know packages (`deb`) or their sources
+/// (`deb-src`) of a suite, for what Debian calls an architecture, this machine's if it is empty. Returns what it printed.
+pub fn with_apt([kind, suite, architecture]: [&str; 3], directory: &Path, script: &str) -> String {
+    for attempt in 1.. {
+        let mut command = Command::new("sh");
+        command.args(["-euc", &format!("{SET_UP}{script}")]).current_dir(directory);
+        command.env("KIND", kind).env("SUITE", suite).env("ARCHITECTURE", architecture);
+        let output = command.output().expect("sh runs");
+        if output.status.success() {
+            return String::from_utf8(output.stdout).expect("text");
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(attempt < ATTEMPTS, "failed {ATTEMPTS} times: {script}\n{}\n{said}", output.status);
+    }
+    unreachable!("the last attempt has returned or failed")
 }
 
-impl Archive {
-    /// Runs a shell script in an empty directory; with `"$@"` apt-get and apt-cache know this archive. Returns what it
-    /// printed.
-    pub fn run(&self, directory: &Path, script: &str) -> String {
-        for attempt in 1.. {
-            let mut command = Command::new("sh");
-            command.args(["-euc", &format!("{SET_UP}{script}")]).current_dir(directory);
-            command.env("KIND", self.kind).env("SUITE", self.suite).env("ARCHITECTURE", self.architecture);
-            let output = command.output().expect("sh runs");
-            if output.status.success() {
-                return String::from_utf8(output.stdout).expect("text");
-            }
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(attempt < ATTEMPTS, "failed {ATTEMPTS} times: {script}\n{}\n{said}", output.status);
+/// The suite that is the system's own, and the others whose packages the tests use.
+pub const BOOKWORM: &str = "bookworm";
+pub const TRIXIE: &str = "trixie";
+pub const SID: &str = "sid";
+
+/// Those packages of a suite, and what they depend on, unpacked: kept in target/debian-trixie and target/debian-sid. Each is
+/// named, with its version, in usr/packages.
+pub fn files(suite: &str) -> PathBuf {
+    let packages = match suite {
+        TRIXIE => "cosign erofs-utils",
+        SID => {
+            "apptainer buildah busybox-static charliecloud containerd cosign crane criu crun docker-buildx docker-cli \
+             docker.io erofs-utils golang-github-opencontainers-image-spec-dev libarchive-tools node-tar node-tar-stream \
+             nodejs oras podman python3-jsonschema python3-rfc3339-validator runc skopeo soci-snapshotter squashfs-tools \
+             squashfs-tools-ng stargz-snapshotter umoci"
         }
-        unreachable!("the last attempt has returned or failed")
-    }
-}
-
-/// Whose packages a test uses.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Suite {
-    /// The system's own.
-    Bookworm,
-    Trixie,
-    Sid,
-}
-
-impl Suite {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bookworm => "bookworm",
-            Self::Trixie => "trixie",
-            Self::Sid => "sid",
-        }
-    }
-
-    /// The packages the tests use of a suite that is not the system's own.
-    fn packages(self) -> &'static str {
-        match self {
-            Self::Bookworm => "",
-            Self::Trixie => "cosign erofs-utils",
-            Self::Sid => {
-                "apptainer buildah busybox-static charliecloud containerd cosign crane criu crun docker-buildx \
-                 docker-cli docker.io erofs-utils golang-github-opencontainers-image-spec-dev libarchive-tools \
-                 node-tar node-tar-stream nodejs oras podman python3-jsonschema python3-rfc3339-validator runc \
-                 skopeo soci-snapshotter squashfs-tools squashfs-tools-ng stargz-snapshotter umoci"
-            }
-        }
-    }
-
-    /// Those packages and what they depend on, unpacked: kept in target/debian-trixie and target/debian-sid. Each is
-    /// named, with its version, in usr/packages.
-    pub fn files(self) -> PathBuf {
-        kept(&format!("debian-{}", self.name()), |directory| {
-            unpack(directory, self.name(), this_architecture(), self.packages())
-        })
-    }
+        other => panic!("no packages of {other} are used"),
+    };
+    kept(&format!("debian-{suite}"), |directory| unpack(directory, suite, "", packages))
 }
 
 /// Unpacks packages, and all they depend on, below a directory: the root file system they are, with a list of them in
 /// usr/packages.
-pub fn unpack(directory: &Path, suite: &'static str, architecture: &'static str, packages: &str) -> PathBuf {
+pub fn unpack(directory: &Path, suite: &str, architecture: &str, packages: &str) -> PathBuf {
     // To apt nothing is installed, so that it brings everything the packages depend on.
     let download = format!(
         r#"
@@ -115,7 +87,7 @@ pub fn unpack(directory: &Path, suite: &'static str, architecture: &'static str,
         done
         "#
     );
-    Archive { kind: "deb", suite, architecture }.run(directory, &download);
+    with_apt(["deb", suite, architecture], directory, &download);
     directory.join("root")
 }
 
@@ -133,13 +105,4 @@ pub fn kept(name: &str, make: impl FnOnce(&Path) -> PathBuf) -> PathBuf {
         }
     }
     kept
-}
-
-/// What Debian calls this machine's architecture.
-pub fn this_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => panic!("no name of Debian's is known for {other}"),
-    }
 }

@@ -1,6 +1,6 @@
 //! Virtual machines with Debian's kernels, in which a test's own init runs pause and reports over the serial console.
 
-use crate::debian::{Archive, kept, this_architecture};
+use crate::debian::{TRIXIE, kept, with_apt};
 use crate::{Ended, ROOT, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,8 +46,8 @@ const DOWNLOAD: &str = r#"
 /// The file QEMU boots, downloaded if it is not there.
 fn file(kernel: &Kernel) -> PathBuf {
     kept(&format!("kernel-{}-{}", kernel.package, kernel.architecture), |directory| {
-        let archive = Archive { kind: "deb", suite: kernel.suite, architecture: kernel.architecture };
-        archive.run(directory, &format!("KERNEL={}\n{DOWNLOAD}", kernel.package));
+        let script = format!("KERNEL={}\n{DOWNLOAD}", kernel.package);
+        with_apt(["deb", kernel.suite, kernel.architecture], directory, &script);
         directory.join("kernel")
     })
 }
@@ -82,12 +82,11 @@ pub fn init(platform: &'static Platform) -> PathBuf {
 fn libraries(platform: &Platform) -> PathBuf {
     let architecture = platform.kernels[0].architecture;
     kept(&format!("libraries-{architecture}"), |directory| {
-        let archive = Archive { kind: "deb", suite: "trixie", architecture: this_architecture() };
         let script = format!(
             "apt-get \"$@\" download libc6-dev-{architecture}-cross libgcc-14-dev-{architecture}-cross
             for package in *.deb; do dpkg-deb --extract $package root; done"
         );
-        archive.run(directory, &script);
+        with_apt(["deb", TRIXIE, ""], directory, &script);
         directory.join("root")
     })
 }

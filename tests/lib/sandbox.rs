@@ -2,7 +2,7 @@
 //! machine stays as it was, however a test ends. What fails says which command it was and what it printed.
 
 use crate::ROOT;
-use crate::debian::{Suite, kept};
+use crate::debian::{files, kept};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
@@ -131,8 +131,8 @@ impl Sandbox {
     }
 
     /// Has every program that starts in the sandbox from now on find the suite's files in /usr first.
-    pub fn lay_over(&self, suite: Suite) {
-        let lower = format!("lowerdir={}:/usr", suite.files().join("usr").display());
+    pub fn lay_over(&self, suite: &str) {
+        let lower = format!("lowerdir={}:/usr", files(suite).join("usr").display());
         self.run(&["mount", "-t", "overlay", "-o", &lower, "overlay", "/usr"]);
     }
 

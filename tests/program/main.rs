@@ -1,7 +1,6 @@
-//! The shipped file, taken apart, executed step by step and put under load.
+//! The shipped file, taken apart and executed step by step.
 
 mod elf;
 mod instructions;
-mod load;
 mod proof;
 mod seccomp;

@@ -258,9 +258,9 @@ pub const ZOMBIES: &str = "cat /proc/[0-9]*/status 2> /dev/null | grep -c ^State
 /// A script for each of the containers `server`, which runs [`SERVE`], and `client` of a Pod, which share these namespaces,
 /// `pid` among them: what they see of pause and of each other.
 pub fn holds_a_pod(shared: &str) -> String {
-    let (wget, orphans) = (wget("localhost"), make_orphans(2000));
+    let orphans = make_orphans(2000);
     format!(
-        r#"[ "$({wget})" = hello ]
+        r#"[ "$(until wget -q -O - http://localhost:8080; do sleep 0.1; done)" = hello ]
         [ "$(tr '\0' ' ' < /proc/1/cmdline)" = '/pause ' ]
         for kind in {shared}; do [ $(readlink /proc/self/ns/$kind) = $(readlink /proc/$(pidof httpd)/ns/$kind) ]; done
         {orphans}
@@ -282,11 +282,6 @@ pub fn manifest() -> String {
     let specification =
         json!({ "shareProcessNamespace": true, "terminationGracePeriodSeconds": 1, "containers": containers });
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "pod" }, "spec": specification }).to_string()
-}
-
-/// A script that shows what the server says, as soon as it listens.
-pub fn wget(host: &str) -> String {
-    format!("until wget -q -O - http://{host}:8080; do sleep 0.1; done")
 }
 
 /// An archive of the image [`BUSYBOX`], as Podman writes it.

@@ -8,7 +8,7 @@ use crate::platform::Platform;
 use crate::release::Content;
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::{
-    ANNOTATION_REF_NAME, Config, ConfigBuilder, Descriptor, Digest, HistoryBuilder, ImageConfiguration,
+    ANNOTATION_REF_NAME, ConfigBuilder, Descriptor, Digest, HistoryBuilder, ImageConfiguration,
     ImageConfigurationBuilder, ImageIndex, ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayout,
     OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder,
 };
@@ -220,7 +220,8 @@ fn configuration(platform: &Platform, diff_id: Digest, created: &str) -> Result<
         .created(created)
         .architecture(platform.architecture.clone())
         .os(Os::Linux)
-        .config(execution()?)
+        // The user is upstream's: nobody's, and no name that a file in the image would have to resolve.
+        .config(ConfigBuilder::default().user("65535:65535").entrypoint(["/pause".to_owned()]).build()?)
         .rootfs(rootfs)
         .history([HistoryBuilder::default().created(created).build()?]);
     if let Some(variant) = platform.variant {
@@ -231,9 +232,4 @@ fn configuration(platform: &Platform, diff_id: Digest, created: &str) -> Result<
 
 pub fn date(time: Duration) -> String {
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + time).to_string()
-}
-
-/// The user is upstream's: nobody's, and no name that a file in the image would have to resolve.
-fn execution() -> Result<Config> {
-    Ok(ConfigBuilder::default().user("65535:65535").entrypoint(["/pause".to_owned()]).build()?)
 }

@@ -22,11 +22,11 @@ fn main() {
         let trial = Trial::test(row.name, hold).with_ignored_flag(needs_root && !getuid().is_root());
         trials.push(if needs_root { trial.with_kind("needs root") } else { trial });
     }
-    for platform in PLATFORMS {
+    for platform in *PLATFORMS {
         if !std::ptr::eq(platform, own) {
             trials.extend(ROWS.iter().filter(|row| row.needs == Needs::Nothing).map(|row| {
                 let hold = || {
-                    let [emulator, processor] = platform.emulator;
+                    let [emulator, processor] = &platform.emulator;
                     (row.holds)(&Program::new(&[emulator, "-cpu", processor], &PROGRAMS[&platform.to_string()]));
                     Ok(())
                 };
@@ -34,7 +34,7 @@ fn main() {
                 trial.with_kind("needs qemu-user-static").with_ignored_flag(true)
             }));
         }
-        trials.extend(platform.kernels.iter().map(|kernel| {
+        trials.extend(platform.kernels().map(|kernel| {
             let trial = Trial::test(format!("kernels::{platform}::{}", kernel.package), || {
                 holds(platform, kernel);
                 Ok(())

@@ -119,9 +119,9 @@ podman inspect --format='{{.State.ExitCode}}' confined | told
 "#;
 
 fn runs_a_pod(platform: &'static Platform) {
-    let kernel = &platform.kernels[0];
+    let kernel = platform.kernel();
     let kept = kept(&format!("root-{}", kernel.architecture), |directory| {
-        let root = unpack(directory, "sid", kernel.architecture, "podman crun busybox-static");
+        let root = unpack(directory, "sid", &kernel.architecture, "podman crun busybox-static");
         let mut finish = Command::new("sh");
         pause_tests::Ended::of(finish.args(["-euc", ROOT]).current_dir(&root)).succeeded();
         root

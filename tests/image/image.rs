@@ -25,7 +25,7 @@ fn the_image_of_all_eight_is_small() {
     // What an index says of its image comes on top.
     let index = release.index.size - serde_json::to_vec(&release.annotations(true)).unwrap().len() as u64;
     let mut blobs = index;
-    for (row, platform) in release.images.iter().zip(PLATFORMS) {
+    for (row, platform) in release.images.iter().zip(*PLATFORMS) {
         assert_eq!(row.platform, platform.to_string());
         assert!(row.program.size <= platform.most_bytes, "the program for {platform} has {} bytes", row.program.size);
         let own = row.layer.size + row.config.size + row.manifest.size;
@@ -42,7 +42,7 @@ fn an_archive_has_what_every_reader_wants_and_nothing_else() {
     let of_its_day = RELEASE.times();
     let asked_for = Times { created: "2023-11-14T22:13:20Z".into(), mtime: 1_700_000_000 };
     let cases = PLATFORMS.chunks(1).zip([&asked_for].into_iter().chain(std::iter::repeat(&of_its_day)));
-    for (platforms, times) in cases.chain([(PLATFORMS, &of_its_day)]) {
+    for (platforms, times) in cases.chain([(*PLATFORMS, &of_its_day)]) {
         let programs: Vec<_> = platforms.iter().map(|platform| (platform, platform.target.as_bytes())).collect();
         let image = Image::new(&programs, times, &RELEASE.annotations(false), || ()).unwrap();
         let mut files = unpacked(&image.archive(&NAMES.map(str::to_owned)).unwrap(), 0);
@@ -101,7 +101,7 @@ fn of_kind(kind: &str) -> String {
 }
 
 fn variant(platform: &Platform) -> Option<(String, Value)> {
-    platform.variant.map(|variant| ("variant".to_owned(), json!(variant)))
+    platform.variant.as_ref().map(|variant| ("variant".to_owned(), json!(variant)))
 }
 
 /// The layer decompressed: a tar archive of the program alone.

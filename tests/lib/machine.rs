@@ -47,7 +47,7 @@ const DOWNLOAD: &str = r#"
 fn file(kernel: &Kernel) -> PathBuf {
     kept(&format!("kernel-{}-{}", kernel.package, kernel.architecture), |directory| {
         let script = format!("KERNEL={}\n{DOWNLOAD}", kernel.package);
-        with_apt(["deb", kernel.suite, kernel.architecture], directory, &script);
+        with_apt(["deb", &kernel.suite, &kernel.architecture], directory, &script);
         directory.join("kernel")
     })
 }
@@ -68,19 +68,19 @@ pub fn init(platform: &'static Platform) -> PathBuf {
         let words = [format!("--target={triple}"), format!("--sysroot={}", sysroot.display()), "-fuse-ld=lld".into()];
         flags.extend(words.map(|word| format!("-Clink-arg={word}")));
     }
-    let mut cargo = toolchain.cargo(platform.target, "std,panic_abort");
+    let mut cargo = toolchain.cargo(&platform.target, "std,panic_abort");
     cargo.args(["--quiet", "--locked", "--package=pause-contract", "--bin=pause-contract-init", "--target-dir"]);
     cargo.arg(&directory).current_dir(ROOT).env("CARGO_PROFILE_DEV_DEBUG", "0");
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let output = cargo.output().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{cargo:?} failed; it needs the packages clang-22 and lld-22:\n{said}");
-    directory.join(platform.target).join("debug/pause-contract-init")
+    directory.join(&platform.target).join("debug/pause-contract-init")
 }
 
 /// A root with the C library and the compiler's own, from packages that fit every machine.
 fn libraries(platform: &Platform) -> PathBuf {
-    let architecture = platform.kernels[0].architecture;
+    let architecture = &platform.kernel().architecture;
     kept(&format!("libraries-{architecture}"), |directory| {
         let script = format!(
             "apt-get \"$@\" download libc6-dev-{architecture}-cross libgcc-14-dev-{architecture}-cross

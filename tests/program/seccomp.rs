@@ -42,7 +42,7 @@ fn the_profile_allows_pause_what_it_calls_and_nothing_else() {
 /// The names of the calls it makes for its version, and from its start beside other processes to its end by SIGTERM. Where
 /// one of them fails it makes no others.
 fn calls(program: &Program) -> BTreeSet<String> {
-    let [emulator, processor] = program.platform.emulator;
+    let [emulator, processor] = &program.platform.emulator;
     let pause = Pause::new(&[emulator, "-cpu", processor, "-strace"], &program.path);
     let logs = [pause.another().args(["-v"]).ended().stderr, pause.another().asleep().terminated().stderr];
     // A line starts with the process and the call.

@@ -101,7 +101,7 @@ fn is_there(path: &Path, bytes: &[u8]) -> bool {
 
 /// The linked file, and what was linked.
 fn compile(platform: &Platform, toolchain: &Toolchain) -> Result<(PathBuf, Vec<Crate>)> {
-    let target = platform.target;
+    let target = &platform.target;
     let mut cargo = toolchain.cargo(target, "core");
     // Cargo looks for .cargo/config.toml from the directory it runs in upwards.
     cargo.current_dir(root()?);
@@ -143,7 +143,7 @@ fn configure(cargo: &mut Command, platform: &Platform, toolchain: &Toolchain) ->
     }
     cargo.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "");
     // This variable goes before every configuration file, so it has to bring the project's own flags too.
-    let flags = [rustflags(platform.target)?, toolchain.linker_flags()?].concat();
+    let flags = [rustflags(&platform.target)?, toolchain.linker_flags()?].concat();
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let manifest = read_toml("Cargo.toml")?;
     let profile = manifest.get("profile").and_then(|profiles| profiles.get("release")).and_then(toml::Value::as_table);

@@ -25,8 +25,8 @@ impl Docs {
 /// The profile's map of architectures. Whose kernel also runs another platform's programs names that as subordinate.
 fn seccomp_architectures() -> Result<String> {
     let entry = |platform: &Platform| {
-        let own = platform.kernels[0].package;
-        let others = PLATFORMS.iter().filter(|one| one.kernels[1..].iter().any(|kernel| kernel.package == own));
+        let own = &platform.kernels[0];
+        let others = PLATFORMS.iter().filter(|one| one.kernels[1..].contains(own));
         let others = serde_json::to_string(&others.map(|one| one.seccomp).collect::<Vec<_>>())?;
         let architecture = serde_json::to_string(&platform.seccomp)?;
         Ok(format!("        {{ \"architecture\": {architecture}, \"subArchitectures\": {others} }}"))

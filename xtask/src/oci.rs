@@ -177,8 +177,8 @@ pub fn index(
 ) -> Result<Vec<u8>> {
     let entries = manifests.into_iter().map(|(platform, mut entry)| {
         let mut named = PlatformBuilder::default().architecture(platform.architecture.clone()).os(Os::Linux);
-        if let Some(variant) = platform.variant {
-            named = named.variant(variant);
+        if let Some(variant) = &platform.variant {
+            named = named.variant(variant.as_str());
         }
         entry.set_platform(Some(named.build()?));
         Ok(entry)
@@ -224,8 +224,8 @@ fn configuration(platform: &Platform, diff_id: Digest, created: &str) -> Result<
         .config(ConfigBuilder::default().user("65535:65535").entrypoint(["/pause".to_owned()]).build()?)
         .rootfs(rootfs)
         .history([HistoryBuilder::default().created(created).build()?]);
-    if let Some(variant) = platform.variant {
-        config = config.variant(variant);
+    if let Some(variant) = &platform.variant {
+        config = config.variant(variant.as_str());
     }
     Ok(config.build()?)
 }

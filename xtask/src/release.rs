@@ -178,7 +178,7 @@ impl Release {
     pub fn sizes(&self) -> Result<String> {
         let mut table = output::table_of_numbers(["platform", "binary", "one node pulls"]);
         let (mut blobs, mut most) = (self.index.size, 0);
-        for platform in PLATFORMS {
+        for platform in *PLATFORMS {
             let row = self.shipped(platform).with_context(|| format!("no row for {platform}"))?;
             let own = row.layer.size + row.config.size + row.manifest.size;
             blobs += own;

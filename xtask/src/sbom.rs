@@ -39,7 +39,7 @@ pub fn document(programs: &[Program], index: &Digest, times: &Times) -> Result<V
         program.hashes = Some(hash(&oci::sha256(bytes)?));
         program.properties = Some(Properties(vec![
             Property::new("platform", &platform.to_string()),
-            Property::new("target", platform.target),
+            Property::new("target", &platform.target),
             Property::new("compiler", compiler),
         ]));
         applications.push(program);

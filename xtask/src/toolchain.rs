@@ -30,8 +30,8 @@ pub fn find(platforms: &[&'static Platform]) -> Result<Toolchain> {
     let linker = linker(&active)?;
     let mut missing = Vec::new();
     for platform in platforms {
-        if !active.has_core(platform.target)? {
-            missing.push(platform.target);
+        if !active.has_core(&platform.target)? {
+            missing.push(platform.target.as_str());
         }
     }
     let builds_core = !missing.is_empty();

@@ -279,78 +279,14 @@ fn neither_the_caller_s_flags_nor_the_umask_reach_the_program_and_unchanged_it_i
     assert_eq!(build().modified().unwrap(), built.modified().unwrap());
 }
 
-// Bad input
-
-/// Each ends with this status, says these things, and leaves nothing behind.
-#[test]
-fn bad_input_gets_a_clear_error_and_leaves_nothing() {
-    let digest = format!("registry.k8s.io/pause:1@sha256:{}", "0".repeat(64));
-    let long = format!("pause:{}", "a".repeat(129));
-    #[rustfmt::skip]
-    let references = [
-        "", "3.10", "pause", "registry.k8s.io/pause", "localhost:5000/pause", "Registry/pause:1", "a/Pause:1", "a//pause:1",
-        "a/pause:", "a/pause:é", "../pause:1", "pause:-1", "pause:1 ", &digest, &long,
-    ];
-    let refused = |option: &str, values: &[&str], code: i32, said: &[&str]| {
-        for value in values {
-            let output = Directory::new();
-            let mut command = output.image();
-            match option.strip_prefix("--") {
-                Some(_) => command.arg(format!("{option}={value}")),
-                None => command.env(option, value),
-            };
-            let ended = Ended::of(&mut command).failed(code);
-            assert!(said.iter().all(|said| ended.stderr.contains(&said.replace("{}", value))), "{ended}");
-            assert!(output.everything().is_empty(), "files were left behind by {option}={value}");
-        }
-    };
-    refused("--tag", &references, 2, &["such as registry.k8s.io/pause:3.10"]);
-    refused("--for", &["k9s", "K3s", ""], 2, &["--for <DISTRIBUTION>", "containerd", "k3s", "rke2"]);
-    refused("--platform", &["linux/vax", "windows/amd64", "amd64/v3", ""], 2, &["'{}'", "linux/amd64"]);
-    let no_times = ["", "tomorrow", "-1", "+1", "1.5", "8589934592"];
-    refused("SOURCE_DATE_EPOCH", &no_times, 1, &["SOURCE_DATE_EPOCH is \"{}\""]);
-}
+// What is printed
 
 #[test]
-fn an_output_directory_that_cannot_be_written_to_is_named() {
-    let directory = Directory::new();
-    let file = directory.path("file");
-    fs::write(&file, "kept").unwrap();
-    for output in [file.join("below"), "/proc/pause".into()] {
-        let ended = Ended::of(xtask(&["image", "--output"]).arg(&output)).failed(1);
-        assert!(ended.stderr.contains(output.to_str().unwrap()), "{ended}");
-    }
-    assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
-}
-
-#[test]
-fn a_file_that_cannot_be_verified_or_measured_is_named() {
-    for (arguments, complaint) in [
-        (&["verify", "README.md"][..], "it is no archive"),
-        (&["verify", "no/such/file"], "cannot read no/such/file"),
-        (&["size", "--peer", "no/such/file"], "No such file"),
-        (&["size", "--peer", "README.md"], "not an ELF file"),
-    ] {
-        let ended = Ended::of(&mut xtask(arguments)).failed(1);
-        assert!(ended.stderr.contains(complaint) && ended.stdout.is_empty(), "{ended}");
-    }
-}
-
-/// Beside itself, so that what must be said of the other program is known.
-#[test]
-fn another_program_is_measured_beside_it() {
-    let ended = Ended::of(xtask(&["size", "--peer"]).arg(shipped())).succeeded();
-    let size = fs::metadata(shipped()).unwrap().len().to_string();
-    for (row, expected) in [
-        ("| file", &*size),
-        ("loaded segments", "1: R-X"),
-        ("position-independent", "yes"),
-        ("stack", "not executable"),
-    ] {
-        let line = ended.stdout.lines().find(|line| line.contains(row)).unwrap_or_else(|| panic!("no {row}\n{ended}"));
-        let cells: Vec<_> = line.trim_matches('|').split('|').skip(1).map(str::trim).collect();
-        assert_eq!(cells, [expected; 2], "{row}");
-    }
+fn the_command_line_is_as_it_is_shown() {
+    shipped();
+    let cases = trycmd::TestCases::new();
+    cases.register_bin("xtask", Path::new(pause_tests::tool().get_program()).to_owned());
+    cases.case("image/cmd/*.trycmd");
 }
 
 // What the tests share

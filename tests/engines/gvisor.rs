@@ -34,21 +34,7 @@ const SCENARIO: &str = r#"
             namespaces="$namespaces, { \"type\": \"${kind%:*}\"${4:+, \"path\": \"/proc/$4/ns/${kind#*:}\"} }"
         done
         mkdir /run/$1
-        cat > /run/$1/config.json << end
-{
-    "ociVersion": "1.0.2",
-    "process": {
-        "user": { "uid": 65535, "gid": 65535 }, "args": [$2], "cwd": "/", "noNewPrivileges": true, "env": ["PATH=/bin"]
-    },
-    "root": { "path": "/run/rootfs", "readonly": true },
-    "annotations": { $3 },
-    "mounts": [
-        { "destination": "/proc", "type": "proc", "source": "proc" },
-        { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"] }
-    ],
-    "linux": { "namespaces": [$namespaces] }
-}
-end
+        sed "s|ARGS|$2|; s|ANNOTATIONS|$3|; s|NAMESPACES|$namespaces|" tests/engines/gvisor.json > /run/$1/config.json
         gvisor run --bundle /run/$1 $1 > /run/$1/said 2>&1 &
         until gvisor state $1 2> /dev/null | grep -q '"running"'; do sleep 0.1; done
     }

@@ -80,24 +80,8 @@ const START: &str = "
 /// The Docker daemon without the bridge and the firewall, for which building and loading images have no use.
 pub const DOCKER: &str = "dockerd --bridge=none --iptables=false";
 
-/// The plugin for the kubelet is not needed, and it would look for a network. Images lie in /run, because overlays, in
-/// which they are unpacked, cannot lie on one another.
-const CONTAINERD_CONFIGURATION: &str = "version = 2
-root = '/run/images'
-state = '/run/containerd'
-disabled_plugins = ['io.containerd.grpc.v1.cri']
-";
-
 /// Where a registry in the sandbox listens.
 pub const REGISTRY: &str = "127.0.0.1:5000";
-
-const REGISTRY_CONFIGURATION: &str = "version: 0.1
-storage:
-  filesystem:
-    rootdirectory: /run/registry
-http:
-  addr: 127.0.0.1:5000
-";
 
 pub struct Sandbox {
     keeper: Child,
@@ -144,7 +128,7 @@ impl Sandbox {
 
     /// Starts containerd, for `ctr`.
     pub fn start_containerd(&self) {
-        fs::write(self.path("/run/containerd.toml"), CONTAINERD_CONFIGURATION).expect("writable");
+        fs::write(self.path("/run/containerd.toml"), include_str!("containerd.toml")).expect("writable");
         self.start("containerd --config /run/containerd.toml", "ctr version");
     }
 
@@ -155,7 +139,7 @@ impl Sandbox {
 
     /// The same with variables, which override its configuration.
     pub fn start_registry_with(&self, variables: &str) {
-        fs::write(self.path("/run/registry.yml"), REGISTRY_CONFIGURATION).expect("writable");
+        fs::write(self.path("/run/registry.yml"), include_str!("registry.yml")).expect("writable");
         let listens = "ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet .";
         self.start(&format!("env {variables} docker-registry serve /run/registry.yml"), listens);
     }

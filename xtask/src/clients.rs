@@ -1,8 +1,7 @@
 //! `cargo xtask clients`: the generated parts of docs/clients.md, from what the tests recorded.
 
 use crate::{build, docs};
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -12,26 +11,20 @@ use std::fs;
 #[derive(clap::Args)]
 pub struct Clients {}
 
-/// What a test records in a file below target/clients.
-#[derive(Deserialize, Serialize)]
-pub struct Record {
-    pub client: String,
-    pub suite: String,
-    pub version: String,
-    pub command: String,
-    /// What has held.
-    pub held: String,
-}
-
 impl Clients {
     pub fn run(self) -> Result<()> {
         let mut rows: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let records = fs::read_dir(build::root()?.join("target/clients"));
         for entry in records.context("no test has recorded anything below target/clients")? {
-            let Record { client, suite, version, command, held } = serde_json::from_slice(&fs::read(entry?.path())?)?;
-            versions.entry(suite.clone()).or_default().insert(format!("{client} {version}"));
-            rows.entry((client, command.replace('|', "\\|"), held)).or_default().insert(suite);
+            // As tests/lib/clients.rs writes it.
+            let record = fs::read_to_string(entry?.path())?;
+            let [client, suite, version, command, held] = &*record.split('\t').collect::<Vec<_>>() else {
+                bail!("no record of a client: {record:?}")
+            };
+            versions.entry(suite.to_string()).or_default().insert(format!("{client} {version}"));
+            let row = (client.to_string(), command.replace('|', "\\|"), held.to_string());
+            rows.entry(row).or_default().insert(suite.to_string());
         }
         let list = |texts: BTreeSet<String>| Vec::from_iter(texts).join(", ");
         let mut table = String::from("| client | Debian | command | what held |\n|---|---|---|---|\n");

@@ -220,11 +220,9 @@ impl Client {
 
     #[track_caller]
     fn run(&self, command: &str) -> String {
-        let mut shell = self.sandbox.command("sh");
         let set_up = "cd /run/image; NAME=$1 LAYER=$2 PLATFORM=$3; export NODE_PATH=/usr/share/nodejs";
         let platform = pause_tests::platform().to_string();
-        shell.args(["-euc", &format!("{set_up}; {command}"), "sh", NAME, &IMAGE.layer, &platform]);
-        sandbox::succeed(shell)
+        self.sandbox.sh(&format!("{set_up}; {command}"), &[NAME, &IMAGE.layer, &platform])
     }
 
     /// Records what was run.

@@ -131,9 +131,14 @@ fn rehearse(scenario: &str) {
     sandbox.start_registry();
     let release = Release::own().expect("release.toml");
     let [json, yaml] = ["json", "yaml"].map(|kind| blocks("docs/release.md", "To verify one", kind).remove(0));
+    // Where cargo is, and finds what it has downloaded.
+    let own = ["HOME", "PATH", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME"];
     let mut command = sandbox.command("timeout");
-    command.args(["600", "env"]).arg("--chdir").arg(directory.path());
-    let variables = [
+    command.args(["600", "env", "--chdir"]).arg(directory.path()).args(["bash", "-euo", "pipefail", "-c"]);
+    command
+        .arg([SET_UP, scenario].concat())
+        .envs(own.into_iter().filter_map(|name| Some((name, env::var(name).ok()?))));
+    command.envs([
         ("PROJECT", ROOT.to_owned()),
         ("SID", files(SID).display().to_string()),
         ("TRIXIE", files(TRIXIE).display().to_string()),
@@ -144,12 +149,7 @@ fn rehearse(scenario: &str) {
         ("json", json),
         ("yaml", yaml),
         ("COSIGN_PASSWORD", String::new()),
-    ];
-    // Where cargo is, and finds what it has downloaded.
-    let own = ["HOME", "PATH", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME"];
-    let own = own.into_iter().filter_map(|name| Some((name, env::var(name).ok()?)));
-    command.args(variables.into_iter().chain(own).map(|(name, value)| format!("{name}={value}")));
-    command.args(["bash", "-euo", "pipefail", "-c", &format!("{SET_UP}{scenario}")]);
+    ]);
     Ended::of(&mut command).succeeded();
 }
 

@@ -1,8 +1,8 @@
 //! A machine within the machine, for container engines to run in: namespaces and directories of its own, so that the
 //! machine stays as it was, however a test ends. What fails says which command it was and what it printed.
 
-use crate::ROOT;
 use crate::debian::{files, kept};
+use crate::{Ended, ROOT};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
@@ -181,12 +181,12 @@ impl Sandbox {
         command
     }
 
-    /// Runs a command in the sandbox that has to succeed, and returns what it printed, without the last line's end.
+    /// Runs a command in the sandbox that has to succeed, in minutes, and returns what it printed, without the last line's
+    /// end.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> String {
-        let mut command = self.command(&words[0]);
-        command.args(&words[1..]);
-        succeed(command)
+        let mut command = self.command("timeout");
+        Ended::of(command.arg("600").args(words)).succeeded().stdout.trim_end().to_owned()
     }
 
     /// Runs a shell script in the sandbox that has to succeed.
@@ -210,7 +210,7 @@ pub fn remove_cgroups(name: &str) {
     let remove = r#"for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
         [ ! -d "$hierarchy/$0" ] || find "$hierarchy/$0" -depth -type d -exec rmdir {} +
     done"#;
-    let ended = crate::Ended::of(Command::new("sh").args(["-euc", remove, name]));
+    let ended = Ended::of(Command::new("sh").args(["-euc", remove, name]));
     assert!(ended.status.success() || std::thread::panicking(), "it is left behind: {ended}");
 }
 
@@ -277,12 +277,4 @@ pub fn busybox() -> PathBuf {
         sandbox.sh(save, &[path.to_str().expect("UTF-8"), BUSYBOX]);
         path
     })
-}
-
-/// Runs a command that has to succeed, soon, and returns what it printed, without the last line's end.
-#[track_caller]
-pub fn succeed(mut command: Command) -> String {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    crate::end(&format!("{command:?}"), child).succeeded().stdout.trim_end().to_owned()
 }

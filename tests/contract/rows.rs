@@ -116,7 +116,7 @@ const WRITE: [i32; 14] = [
 
 /// Being stopped, continued, traced or frozen, and looked at, takes a switch or two; pause.c takes one a child.
 const FEW: u64 = 10;
-/// Few, for they are made on emulated processors too; tests/program/load.rs has a million.
+/// Few, for they are made on emulated processors too; the benchmark makes a hundred thousand.
 const ORPHANS: usize = 100;
 
 // Arguments

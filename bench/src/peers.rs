@@ -115,5 +115,7 @@ fn build_baseline(platform: &'static Platform, directory: &Path) -> Result<PathB
     linker.args(["--build-id=none", "--defsym=base=0", "--defsym=elf_type=3", "--defsym=elf_data=1"]);
     linker.arg("--script").arg(root.join("src/arch/elf64.ld")).arg("--script").arg(root.join("linker.ld"));
     run(linker.arg("-o").arg(&path).arg(&object))?;
+    let machine = build::elf(&fs::read(&path)?).context("the baseline is not as it should be")?.header.e_machine;
+    ensure!(machine == platform.machine, "the baseline is for ELF machine {machine}, not {}", platform.machine);
     Ok(path)
 }

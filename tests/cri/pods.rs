@@ -52,7 +52,7 @@ const RUNS: &str = "Runs.test_runs_the_image";
 fn with_registry(kind: Kind) -> (Node, String) {
     let name = format!("{REGISTRY}/pause:{}", env!("CARGO_PKG_VERSION"));
     let node = Node::asking_for(&name, kind);
-    node.sandbox.start_registry();
+    node.sandbox.start_registry("");
     node.sandbox.push(&IMAGE.0, PAUSE, &name);
     (node, name)
 }

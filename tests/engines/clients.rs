@@ -65,7 +65,7 @@ fn start_registry(sandbox: &Sandbox, has_tls: bool) {
         sandbox.sh(certify, &[]);
     }
     let variables = "REGISTRY_HTTP_TLS_CERTIFICATE=/run/cert REGISTRY_HTTP_TLS_KEY=/run/key";
-    sandbox.start_registry_with(if has_tls { variables } else { "" });
+    sandbox.start_registry(if has_tls { variables } else { "" });
     sandbox.push(Path::new("/run/image/all.tar"), NAMES[0], &format!("{REGISTRY}/pause:all"));
 }
 

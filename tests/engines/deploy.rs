@@ -147,7 +147,7 @@ windows [$(layer windows/amd64 $1)]" ]
 fn with_windows_parts_appended_each_kind_of_node_gets_its_own() {
     let sandbox = Sandbox::new();
     sandbox.lay_over(SID);
-    sandbox.start_registry();
+    sandbox.start_registry("");
     let (name, upstream) = (format!("{REGISTRY}/pause:0.1.0"), format!("{REGISTRY}/upstream:3.10"));
     sandbox.push(&archive("pause").path().join("pause.tar"), OWN_NAME, &name);
     let recipe = blocks("deploy/README.md", "Clusters with Windows nodes", "sh").remove(0);

@@ -65,7 +65,7 @@ const ALSO_ASKED_FOR: [(&str, &str); 4] = [
 /// the one it has to state for what is not there.
 fn picks(prepare: impl Fn(&Sandbox), pick: &str, refusal: &str, expected: impl Fn(&PlatformImage) -> String) {
     let sandbox = Sandbox::new();
-    sandbox.start_registry();
+    sandbox.start_registry("");
     sandbox.push(&IMAGE.0, NAME, REFERENCE);
     prepare(&sandbox);
     let names: Vec<String> = PLATFORMS.iter().map(ToString::to_string).collect();

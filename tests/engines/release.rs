@@ -128,7 +128,7 @@ fn rehearse(scenario: &str) {
         }
     "#;
     let (sandbox, directory) = (Sandbox::new(), tempfile::tempdir().expect("a directory"));
-    sandbox.start_registry();
+    sandbox.start_registry("");
     let release = Release::own().expect("release.toml");
     let [json, yaml] = ["json", "yaml"].map(|kind| blocks("docs/release.md", "To verify one", kind).remove(0));
     // Where cargo is, and finds what it has downloaded.

@@ -174,9 +174,7 @@ impl Node {
                     if kills {
                         configuration["linux"]["seccomp"]["defaultAction"] = KILL.into();
                     }
-                    println!(
-                        "created first: {is_created_first}, no new privileges: {no_new_privileges}, kills: {kills}"
-                    );
+                    println!("created: {is_created_first}, no new privileges: {no_new_privileges}, kills: {kills}");
                     test((runtime, is_created_first), &configuration);
                 }
             }

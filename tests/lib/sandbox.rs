@@ -132,13 +132,9 @@ impl Sandbox {
         self.start("containerd --config /run/containerd.toml", "ctr version");
     }
 
-    /// Starts a registry at [`REGISTRY`]; it is ready as soon as something listens.
-    pub fn start_registry(&self) {
-        self.start_registry_with("");
-    }
-
-    /// The same with variables, which override its configuration.
-    pub fn start_registry_with(&self, variables: &str) {
+    /// Starts a registry at [`REGISTRY`], with variables that override its configuration; it is ready as soon as something
+    /// listens.
+    pub fn start_registry(&self, variables: &str) {
         fs::write(self.path("/run/registry.yml"), include_str!("registry.yml")).expect("writable");
         let listens = "ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet .";
         self.start(&format!("env {variables} docker-registry serve /run/registry.yml"), listens);

@@ -83,13 +83,21 @@ fn toolchain(platforms: &[&'static Platform]) -> Result<Toolchain> {
 fn program(platform: &'static Platform, toolchain: &Toolchain) -> Result<Program> {
     let (linked, crates) = compile(platform, toolchain)?;
     let bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
-    let elf = Elf::parse(&bytes).with_context(|| format!("{} cannot be shipped", linked.display()))?;
-    ensure!(elf.header.e_machine == platform.machine, "{} is not for {platform}", linked.display());
+    let machine = elf(&bytes).with_context(|| format!("{} cannot be shipped", linked.display()))?.header.e_machine;
+    ensure!(machine == platform.machine, "{} is for ELF machine {machine}, not {platform}", linked.display());
     let path = root()?.join("target/pause").join(platform.to_string()).join("pause");
     if !is_there(&path, &bytes) {
         output::write(&path, &bytes, MODE)?;
     }
     Ok(Program { platform, path, bytes, compiler: toolchain.compiler()?, crates })
+}
+
+/// An ELF file, no segment of which lies outside of it.
+pub fn elf(bytes: &[u8]) -> Result<Elf<'_>> {
+    let elf = Elf::parse(bytes).context("not an ELF file")?;
+    let mut ends = elf.program_headers.iter().map(|segment| segment.p_offset.saturating_add(segment.p_filesz));
+    ensure!(ends.all(|end| end <= bytes.len() as u64), "damaged ELF file: a segment lies outside of it");
+    Ok(elf)
 }
 
 const MODE: u32 = 0o755;

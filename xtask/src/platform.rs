@@ -7,7 +7,8 @@ use oci_spec::runtime;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::sync::LazyLock;
 
 #[derive(Deserialize)]
@@ -104,7 +105,10 @@ fn parse(text: &str) -> Result<Chosen, String> {
 /// The platform of this machine.
 pub fn host() -> Result<&'static Platform> {
     // By this program's own header.
-    let own = Elf::parse(&fs::read("/proc/self/exe")?)?.header.e_machine;
+    let mut header = [0; 64];
+    let read = File::open("/proc/self/exe").and_then(|mut file| file.read_exact(&mut header));
+    read.context("cannot read /proc/self/exe")?;
+    let own = Elf::parse_header(&header)?.e_machine;
     let found = PLATFORMS.iter().find(|platform| platform.machine == own);
     found.with_context(|| format!("pause is not built for this machine; choose with --platform from {}", known()))
 }

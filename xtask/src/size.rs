@@ -59,7 +59,7 @@ const ROWS: [&str; 9] = [
 
 /// What is found out about one program, in the order of `ROWS`, below its title.
 fn column(title: String, bytes: &[u8]) -> Result<[String; ROWS.len()]> {
-    let elf = Elf::parse(bytes).context("not an ELF file")?;
+    let elf = build::elf(bytes)?;
     let headers = usize::from(elf.header.e_ehsize) + elf.program_headers.len() * usize::from(elf.header.e_phentsize);
     let parts = parts(&elf, headers, bytes).map(|parts| parts.map(|part| part.to_string()));
     let [code, constants] = parts.unwrap_or(["?", "?"].map(str::to_owned));
@@ -91,13 +91,15 @@ fn parts(elf: &Elf, headers: usize, bytes: &[u8]) -> Option<[u64; 2]> {
             .filter(|section| section.sh_type == SHT_PROGBITS && section.is_alloc() && !section.is_writable());
         let (code, others): (Vec<_>, Vec<_>) = constant.partition(|section| section.is_executable());
         return Some(
-            [code, others].map(|sections| sections.iter().fold(0, |sum, section| section.sh_size.saturating_add(sum))),
+            [code, others].map(|sections| sections.iter().fold(0, |sum, one| one.sh_size.saturating_add(sum))),
         );
     }
     let texts =
         [concat!("pause ", env!("CARGO_PKG_VERSION"), "\n"), "Shutting down, got signal: ", "Warning: ", "Error: "];
     let start = (0..bytes.len()).find(|&at| texts.iter().any(|text| bytes[at..].starts_with(text.as_bytes())))?;
-    Some([start.checked_sub(headers)?, bytes.len() - start].map(|size| size as u64))
+    let loaded = elf.program_headers.iter().filter(|segment| segment.p_type == program_header::PT_LOAD);
+    let end = loaded.map(|segment| segment.p_offset + segment.p_filesz).max()?;
+    Some([start.checked_sub(headers)? as u64, end.checked_sub(start as u64)?])
 }
 
 fn letters(flags: u32) -> String {

@@ -174,8 +174,6 @@ class Test(unittest.TestCase):
 
 
 class Runs(Test):
-    """On any node."""
-
     def test_runs_the_image(self):
         self.runs_the_shipped_file(Pod.run())
 
@@ -360,5 +358,4 @@ class Kubelet(Test):
         within("its cgroups to be removed", lambda: not on_node(cgroups))
 
 
-if __name__ == "__main__":
-    unittest.main(failfast=True)
+unittest.main(failfast=True)

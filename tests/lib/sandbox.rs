@@ -10,9 +10,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// What every shell script in the sandbox is held to.
-const STRICT: &str = "-euc";
-
 /// What engines write to is replaced by memory: their state, their configuration, their locks, their images. When the
 /// last process in the mount namespace ends, it is gone. Their images need a file system that overlays can lie on,
 /// which an overlay is not.
@@ -94,7 +91,7 @@ impl Sandbox {
     pub fn new() -> Self {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--net", "--pid", "--ipc", "--uts", "--propagation=private"]);
-        command.args(["--fork", "--kill-child", "--mount-proc", "--", "sh", STRICT, SET_UP]);
+        command.args(["--fork", "--kill-child", "--mount-proc", "--", "sh", "-euc", SET_UP]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let mut line = String::new();
@@ -132,8 +129,7 @@ impl Sandbox {
         self.start("containerd --config /run/containerd.toml", "ctr version");
     }
 
-    /// Starts a registry at [`REGISTRY`], with variables that override its configuration; it is ready as soon as something
-    /// listens.
+    /// Starts a registry at [`REGISTRY`], with variables over its configuration; it is ready as soon as something listens.
     pub fn start_registry(&self, variables: &str) {
         fs::write(self.path("/run/registry.yml"), include_str!("registry.yml")).expect("writable");
         let listens = "ss --no-header --listening --tcp --numeric 'sport = :5000' | grep --quiet .";
@@ -188,7 +184,7 @@ impl Sandbox {
     /// Runs a shell script in the sandbox that has to succeed.
     #[track_caller]
     pub fn sh(&self, script: &str, arguments: &[&str]) -> String {
-        self.run(&[&["sh", STRICT, script, "sh"], arguments].concat())
+        self.run(&[&["sh", "-euc", script, "sh"], arguments].concat())
     }
 }
 

@@ -95,11 +95,8 @@ fn parse(text: &str) -> Result<Chosen, String> {
     }
     let full = if text.starts_with("linux/") { text.to_owned() } else { format!("linux/{text}") };
     let found: Vec<_> = PLATFORMS.iter().filter(|one| text == "all" || one.to_string() == full).collect();
-    if found.is_empty() {
-        Err(format!("pause is not built for it; the platforms are {}", known()))
-    } else {
-        Ok(Chosen(found))
-    }
+    let is_built = (!found.is_empty()).then_some(Chosen(found));
+    is_built.ok_or_else(|| format!("pause is not built for it; the platforms are {}", known()))
 }
 
 /// The platform of this machine.
